@@ -1,0 +1,1 @@
+"""A trio-native library for Azure Web PubSub."""

@@ -1,0 +1,42 @@
+"""How every part reaches its peer: one seam for plain connections, proxies, memory and faulty networks."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Protocol
+
+import trio
+
+
+class Connector(Protocol):
+    """An async callable that gives a connected stream."""
+
+    async def __call__(self, host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+        """Connect to ``host`` and ``port``, over TLS (handshake done, host name checked) when there is an ``ssl_context``.
+
+        Raises:
+            OSError: no connection could be made, TLS failures included (`ssl.SSLError` is an ``OSError``).
+
+        Cancellation: nothing is left open.
+        """
+        ...
+
+
+async def connect_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+    """The `Connector` for real networks."""
+    stream = await trio.open_tcp_stream(host, port)
+    if ssl_context is None:
+        return stream
+    secure = trio.SSLStream(stream, ssl_context, server_hostname=host, https_compatible=True)
+    try:
+        # Done here, so that a bad certificate shows as what it is and not as a stream that broke.
+        await secure.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(secure)
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise ConnectionError("the connection broke during the TLS handshake") from error
+    except BaseException:
+        await trio.aclose_forcefully(secure)
+        raise
+    return secure

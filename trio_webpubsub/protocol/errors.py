@@ -1,0 +1,37 @@
+"""The part of the error tree that the protocol core raises, so without trio. Users find all of it in ``trio_webpubsub``."""
+
+from __future__ import annotations
+
+
+class WebPubSubError(Exception):
+    """The root of all errors of this library, trio's own and wrong arguments (``ValueError``, ``TypeError``) apart."""
+
+
+class InvalidPayload(WebPubSubError):
+    """A message's data does not fit the type that was asked for, or could not be decoded."""
+
+
+class MessageTooLarge(WebPubSubError):
+    """An outgoing frame is larger than the service takes; nothing was sent."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the frame would have {size:,} bytes, the limit is {limit:,}")
+        self.size = size
+        self.limit = limit
+
+
+class ProtocolViolation(WebPubSubError):
+    """What the other side sent breaks the protocol; ``code`` is the WebSocket close code that says so."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{reason} (close code {code})")
+        self.code = code
+        self.reason = reason
+
+
+class UnreadableFrame(WebPubSubError):
+    """A frame from the service whose envelope cannot be read."""
+
+
+class InvalidToken(WebPubSubError):
+    """A token that is not accepted; the text says why and never holds the token."""

@@ -1,0 +1,129 @@
+"""The values that users of the client get to see: messages, results, and what happened to the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from .errors import InvalidPayload
+
+DataType: TypeAlias = Literal["json", "text", "binary", "protobuf"]
+"""How a payload travels: any JSON value, a string, bytes, or a serialised ``google.protobuf.Any``."""
+
+T = TypeVar("T")
+
+
+class StreamInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which fragment of which group stream a group message is (a preview of the service)."""
+
+    stream_id: str
+    """Names the stream among those of its sender."""
+    stream_sequence_id: int
+    """The fragment's place in the stream, from 1."""
+    end_of_stream: bool = False
+    """True for the last one, which may have no payload."""
+
+
+class _Payload(msgspec.Struct, frozen=True, kw_only=True):
+    data: Any = None
+    """What was sent: a JSON value, ``str`` for text, ``bytes`` for binary and protobuf."""
+    data_type: str = "json"
+    """``"json"``, ``"text"``, ``"binary"``, ``"protobuf"``, or a kind that this version does not know."""
+    sequence_id: int | None = None
+    """Where the message stands in its session; ``None`` on subprotocols that are not reliable."""
+    metadata: Mapping[str, str] | None = None
+    """What the sender attached to the message, if anything."""
+    data_error: str | None = None
+    """Why ``data`` could not be decoded; then ``data`` is ``None`` and ``raw`` holds what came."""
+    raw: bytes | None = None
+    """The payload as it stood in the frame, only where it could not be decoded."""
+
+    def decode_as(self, type: type[T]) -> T:
+        """Give ``data`` as a value of ``type``: a dataclass, ``TypedDict``, msgspec struct, or any other type msgspec knows.
+
+        Raises:
+            InvalidPayload: ``data`` does not fit ``type``, or could not be decoded in the first place.
+        """
+        if self.data_error is not None:
+            raise InvalidPayload(self.data_error)
+        try:
+            return msgspec.convert(self.data, type)
+        except msgspec.ValidationError as error:
+            raise InvalidPayload(str(error)) from error
+
+
+class GroupMessage(_Payload, frozen=True, kw_only=True):
+    """A message that came because this connection is a member of a group."""
+
+    group: str
+    """The group it was sent to."""
+    from_user_id: str | None = None
+    """The sender's user id; ``None`` for an anonymous sender and for the service's REST API."""
+    stream: StreamInfo | None = None
+    """Set when the message is a fragment of a group stream."""
+
+
+class ServerMessage(_Payload, frozen=True, kw_only=True):
+    """A message that the service's side sent to this connection, its user or everybody, or an event handler's reply."""
+
+
+class SendResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service said to an acknowledged operation."""
+
+    ack_id: int
+    """The id under which it ran, unique within its session."""
+    duplicated: bool = False
+    """True when the service had already run it, and told so to a repetition of the same frame."""
+
+
+class Connected(msgspec.Struct, frozen=True, kw_only=True):
+    """A new session began. Where ``first`` is false an earlier one was lost, with what the service had not yet delivered."""
+
+    connection_id: str
+    user_id: str | None = None
+    first: bool
+
+
+class Disconnected(msgspec.Struct, frozen=True, kw_only=True):
+    """A transport (one WebSocket) ended; the session may still be recovered."""
+
+    connection_id: str | None
+    code: int
+    """The WebSocket close code; 1006 when none came."""
+    reason: str = ""
+    """The text of the close frame."""
+    message: str | None = None
+    """The text of the service's ``disconnected`` message, if one came."""
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """The session goes on over a new transport; nothing was lost."""
+
+    connection_id: str
+
+
+class ConnectAttemptFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """One try to recover or to reconnect failed (asking for a URL included)."""
+
+    error: Exception
+    next_delay: float | None
+    """Seconds until the next try; ``None`` when there is none."""
+
+
+class RejoinFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """The service refused a group of the last session in the new one."""
+
+    group: str
+    error: Exception
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """The client ended for good."""
+
+    reason: str
+
+
+Lifecycle: TypeAlias = Connected | Disconnected | Recovered | ConnectAttemptFailed | RejoinFailed | Stopped
+"""What ``client.lifecycle()`` yields."""
