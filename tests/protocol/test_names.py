@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from trio_webpubsub.protocol.names import (
+    check_connection_id,
+    check_event,
+    check_group,
+    check_hub,
+    check_text,
+    check_user_id,
+)
+
+
+@pytest.mark.parametrize("name", ["c", "Chat", "a1_`,.[]", "h" * 128])
+def test_a_hub_may_be_called(name: str) -> None:
+    assert check_hub(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "1a", "_a", "a b", "a/b", "a-b", "é", "a\n", "h" * 129])
+def test_a_hub_may_not_be_called(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a hub name: allowed is a letter"):
+        check_hub(name)
+
+
+@pytest.mark.parametrize("name", ["g", " g ", "a/b%", "..", "é\U0001f600", "\tx", "g" * 1024])
+def test_a_group_may_be_called(name: str) -> None:
+    assert check_group(name) == name
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\u3000", "a\nb", "a\n", "g" * 1025])
+def test_a_group_may_not_be_called(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a group name: allowed is 1 to 1,024"):
+        check_group(name)
+
+
+@pytest.mark.parametrize("name", ["e", "order.placed", "A-b_9", "e" * 128])
+def test_an_event_may_be_called(name: str) -> None:
+    assert check_event(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "9a", ".a", "a b", "a\n", "\u212a", "e" * 129])
+def test_an_event_may_not_be_called(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be an event name: allowed is a letter"):
+        check_event(name)
+
+
+def test_a_user_id_is_anything_visible() -> None:
+    assert check_user_id("tenant/ann o'neil") == "tenant/ann o'neil"
+
+
+@pytest.mark.parametrize("user_id", ["", " \n"])
+def test_a_user_id_is_not_blank(user_id: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a user id"):
+        check_user_id(user_id)
+
+
+def test_a_connection_id_is_opaque() -> None:
+    assert check_connection_id(" ") == " "
+
+
+def test_a_connection_id_is_not_empty() -> None:
+    with pytest.raises(ValueError, match="connection id cannot be empty"):
+        check_connection_id("")
+
+
+@pytest.mark.parametrize("check", [check_hub, check_group, check_event, check_user_id, check_connection_id])
+@pytest.mark.parametrize("value", [None, b"chat", 7])
+def test_names_are_str(check: Callable[[object], str], value: object) -> None:
+    with pytest.raises(TypeError, match=f"is a str, not {type(value).__name__}"):
+        check(value)
+
+
+@pytest.mark.parametrize("check", [check_group, check_user_id, check_connection_id])
+def test_names_can_be_encoded(check: Callable[[str], str]) -> None:
+    with pytest.raises(ValueError, match="lone surrogate"):
+        check("a\ud800")
+
+
+def test_text_gives_itself_back() -> None:
+    assert check_text("é", "thing") == "é"
+
+
+def test_an_error_shows_the_beginning_of_a_long_name() -> None:
+    with pytest.raises(ValueError, match="cannot be a hub name") as caught:
+        check_hub("-" * 100_000)
+    assert len(str(caught.value)) < 300
