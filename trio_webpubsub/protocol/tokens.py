@@ -1,0 +1,186 @@
+"""Tokens: the JSON Web Tokens that clients and callers of the REST API show to the service.
+
+PyJWT signs and checks signatures (in constant time). Its own checks of time are off, since they ask a clock: here
+``now`` is passed in. No error and no text of this module holds a token, a key or anything that stood in a token.
+
+Sources: the official service SDKs for what is signed; the official emulator for how audiences are compared and for five
+minutes of clock skew.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import jwt
+import msgspec
+
+from .errors import InvalidToken
+from .names import check_group, check_text, check_user_id
+
+MAX_TOKEN_SIZE = 8 * 1024
+"""Characters of the longest token that is looked at; proxies take no longer URLs either."""
+CLOCK_SKEW = 300.0
+"""Seconds by which the clocks of two machines may differ (as the official emulator allows)."""
+REQUEST_LIFETIME = 300.0
+"""Seconds for which a token for REST calls is good."""
+
+_jws = jwt.PyJWS()
+_RESERVED_CLAIMS = frozenset({"aud", "exp", "iat", "nbf", "sub", "role", "webpubsub.group"})
+
+
+def client_access_token(
+    key: str,
+    *,
+    audience: str,
+    now: float,
+    lifetime: float,
+    user_id: str | None = None,
+    roles: Iterable[str] = (),
+    groups: Iterable[str] = (),
+    claims: Mapping[str, Any] | None = None,
+) -> str:
+    """Sign the token with which a WebSocket client connects.
+
+    Args:
+        key: The access key.
+        audience: See `urls.client_audience`.
+        now: Seconds since 1970.
+        lifetime: Seconds for which one can connect with it; an open connection outlives it.
+        user_id: Whom the client is; ``None`` for an anonymous one.
+        roles: What it may do, such as ``webpubsub.joinLeaveGroup``.
+        groups: What it is a member of from the beginning.
+        claims: More claims, which the service shows to the connect event handler.
+
+    Raises:
+        ValueError: a name that the service does not allow, an empty role, a lifetime that is not positive, or a claim
+            that has an argument of its own.
+        TypeError: a ``str`` where several are expected, or a claim that JSON cannot carry.
+    """
+    if not (lifetime > 0 and math.isfinite(lifetime)):
+        raise ValueError("the lifetime of a token must be a positive number of seconds")
+    content = dict(claims or {})
+    if taken := _RESERVED_CLAIMS & content.keys():
+        raise ValueError(f"these claims are not for extra claims: {', '.join(sorted(taken))}")
+    content |= {"aud": audience, "iat": int(now), "exp": math.ceil(now + lifetime)}
+    if user_id is not None:
+        content["sub"] = check_user_id(user_id)
+    if all_roles := _several(roles, "roles"):
+        if not all(check_text(role, "role") for role in all_roles):
+            raise ValueError("a role cannot be empty")
+        content["role"] = all_roles
+    if all_groups := _several(groups, "groups"):
+        content["webpubsub.group"] = [check_group(group) for group in all_groups]
+    return jwt.encode(content, key, algorithm="HS256")
+
+
+def request_token(key: str, *, url: str, now: float, lifetime: float = REQUEST_LIFETIME) -> str:
+    """Sign the token of one REST request.
+
+    Args:
+        key: The access key.
+        url: The request's URL as it goes over the wire, query included.
+        now: Seconds since 1970.
+        lifetime: Seconds for which it is good.
+    """
+    return jwt.encode({"aud": url, "exp": math.ceil(now + lifetime)}, key, algorithm="HS256")
+
+
+def verify_token(
+    token: str, *, keys: Sequence[str], audiences: Collection[str], now: float, leeway: float = CLOCK_SKEW
+) -> dict[str, Any]:
+    """Check a token as the service does, and give its claims.
+
+    Args:
+        token: What the other side showed.
+        keys: The access keys, any of which may have signed it.
+        audiences: The audiences that are right here. Case does not matter, and the token's may be percent-encoded.
+        now: Seconds since 1970.
+        leeway: Seconds by which the signer's clock may differ.
+
+    Raises:
+        InvalidToken: with the reason.
+    """
+    if len(token) > MAX_TOKEN_SIZE:
+        raise InvalidToken(f"the token is longer than {MAX_TOKEN_SIZE:,} characters")
+    claims = _read_claims(_signed_payload(token, keys))
+    if claims is None:
+        raise InvalidToken("the token's claims are not a JSON object")
+    expiry = _seconds(claims.get("exp"))
+    if expiry is None:
+        raise InvalidToken("the token does not say when it expires (exp)")
+    if expiry <= now - leeway:
+        raise InvalidToken("the token has expired")
+    if "nbf" in claims:
+        not_before = _seconds(claims["nbf"])
+        if not_before is None:
+            raise InvalidToken("the token's nbf is not a time")
+        if not_before > now + leeway:
+            raise InvalidToken("the token is not valid yet (nbf)")
+    right = {audience.lower() for audience in audiences}
+    if not any(form in right for audience in _audiences(claims) for form in (audience, unquote(audience).lower())):
+        raise InvalidToken(f"the token's audience (aud) is not right here; expected: {', '.join(audiences)}")
+    return claims
+
+
+def expires_at(token: str) -> float | None:
+    """When a token expires, in seconds since 1970, read without any check; ``None`` where that cannot be read."""
+    parts = token.split(".")
+    if len(token) > MAX_TOKEN_SIZE or len(parts) != 3:
+        return None
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+    except ValueError:
+        return None
+    claims = _read_claims(payload)
+    return None if claims is None else _seconds(claims.get("exp"))
+
+
+def _signed_payload(token: str, keys: Sequence[str]) -> bytes:
+    reason = "there is no key to check the token with"
+    for key in keys:
+        try:
+            payload: bytes = _jws.decode(token, key, algorithms=["HS256"])
+        except jwt.InvalidSignatureError:
+            reason = "the token's signature does not fit the key"  # another key may fit
+        except jwt.InvalidAlgorithmError:
+            reason = "the token is not signed with HS256"
+        except (jwt.InvalidTokenError, UnicodeError, RecursionError):
+            # UnicodeError: lone surrogates. RecursionError: deep nesting in the header, in older versions of PyJWT.
+            reason = "this is not a readable token"
+        else:
+            return payload
+    # Raised out here, so that PyJWT's errors, which may quote the token, are no part of it.
+    raise InvalidToken(reason)
+
+
+def _read_claims(payload: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:
+        return None
+    return float(value)
+
+
+def _audiences(claims: dict[str, Any]) -> list[str]:
+    match claims.get("aud"):
+        case str() as one:
+            return [one.lower()]
+        case [*several]:
+            return [one.lower() for one in several if isinstance(one, str)]
+        case _:
+            return []
+
+
+def _several(values: Iterable[str], argument: str) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError(f"{argument} takes several names, so a list and not one str")
+    return list(values)
