@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_webpubsub.protocol.operations import (
+    Operation,
+    encode_message,
+    read_error,
+    send_to_all,
+    send_to_connection,
+    send_to_group,
+    send_to_user,
+)
+
+
+def test_send_to_all() -> None:
+    operation = send_to_all("chat", "hi")
+    assert operation == Operation(
+        method="POST", path="/api/hubs/chat/:send", headers=(("content-type", "text/plain"),), body=b"hi"
+    )
+    assert operation.target() == "/api/hubs/chat/:send?api-version=2024-12-01"
+
+
+def test_every_option_is_in_the_query() -> None:
+    operation = send_to_all("chat", "", excluded=["a b", "c&d"], filter="userId eq 'ann'", message_ttl_seconds=0)
+    assert operation.target("2021-10-01") == (
+        "/api/hubs/chat/:send?excluded=a%20b&excluded=c%26d&filter=userId%20eq%20%27ann%27"
+        "&messageTtlSeconds=0&api-version=2021-10-01"
+    )
+
+
+def test_send_to_group() -> None:
+    operation = send_to_group(
+        "a,b", "tenant/7 é+%", "", excluded=iter(["c"]), filter="x", message_ttl_seconds=300, content_type="text/plain"
+    )
+    assert operation.path == "/api/hubs/a%2Cb/groups/tenant%2F7%20%C3%A9%2B%25/:send"
+    assert operation.query == (("excluded", "c"), ("filter", "x"), ("messageTtlSeconds", "300"))
+
+
+def test_send_to_user() -> None:
+    operation = send_to_user("chat", "a%2Fb", b"\0", filter="x", message_ttl_seconds=1)
+    assert operation.path == "/api/hubs/chat/users/a%252Fb/:send"
+    assert operation.query == (("filter", "x"), ("messageTtlSeconds", "1"))
+    assert operation.headers == (("content-type", "application/octet-stream"),)
+
+
+def test_send_to_connection() -> None:
+    operation = send_to_connection("chat", "c:1", None, message_ttl_seconds=1)
+    assert operation.path == "/api/hubs/chat/connections/c%3A1/:send"
+    assert operation.query == (("messageTtlSeconds", "1"),)
+    assert (operation.headers, operation.body) == ((("content-type", "application/json"),), b"null")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1))
+def test_any_name_is_one_segment_and_encoded_once(name: str) -> None:
+    if not name.strip() or name in (".", ".."):
+        return
+    path = urlsplit(f"http://h{send_to_group('chat', name, '').target()}").path
+    assert [unquote(segment) for segment in path.split("/")] == ["", "api", "hubs", "chat", "groups", name, ":send"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_filter_is_encoded_once(expression: str) -> None:
+    if not expression.strip():
+        return
+    query = urlsplit(f"http://h{send_to_all('chat', '', filter=expression).target()}").query
+    assert parse_qsl(query) == [("filter", expression), ("api-version", "2024-12-01")]
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+@pytest.mark.parametrize("send", [send_to_group, send_to_user, send_to_connection])
+def test_a_message_cannot_climb_to_another_address(send: Callable[..., Operation], name: str) -> None:
+    with pytest.raises(ValueError, match="cannot stand in the path"):
+        send("chat", name, "")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "why"),
+    [
+        (lambda: send_to_all("", ""), ValueError, "hub name"),
+        (lambda: send_to_group("chat", " ", ""), ValueError, "group name"),
+        (lambda: send_to_user("chat", "", ""), ValueError, "user id"),
+        (lambda: send_to_connection("chat", "", ""), ValueError, "connection id"),
+        (lambda: send_to_all("chat", "", excluded="c-1"), TypeError, "excluded takes several"),
+        (lambda: send_to_all("chat", "", excluded=["a", ""]), ValueError, "connection id"),
+        (lambda: send_to_all("chat", "", filter=" "), ValueError, "filter cannot be empty"),
+        (lambda: send_to_all("chat", "", message_ttl_seconds=-1), ValueError, "0 to 300"),
+        (lambda: send_to_all("chat", "", message_ttl_seconds=301), ValueError, "0 to 300"),
+    ],
+)
+def test_what_cannot_be_sent(call: Callable[[], Operation], error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("message_ttl_seconds", True), ("message_ttl_seconds", 1.0), ("filter", 7)]
+)
+def test_options_have_types(option: str, value: object) -> None:
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(TypeError, match=f"not {type(value).__name__}"):
+        send_to_all("chat", "", **options)
+
+
+@dataclass
+class Order:
+    number: int
+
+
+@pytest.mark.parametrize(
+    ("message", "sent_as", "body"),
+    [
+        ("é", "text/plain", "é".encode()),
+        ("", "text/plain", b""),
+        (b"\xff", "application/octet-stream", b"\xff"),
+        (bytearray(b"ab"), "application/octet-stream", b"ab"),
+        (memoryview(b"abcd")[::2], "application/octet-stream", b"ac"),
+        ({"a": [1, None]}, "application/json", b'{"a":[1,null]}'),
+        ((1.5, True), "application/json", b"[1.5,true]"),
+        (None, "application/json", b"null"),
+        (Order(7), "application/json", b'{"number":7}'),
+    ],
+)
+def test_the_type_of_a_message_decides_how_it_is_sent(message: object, sent_as: str, body: bytes) -> None:
+    assert encode_message(message) == (sent_as, body)
+
+
+@pytest.mark.parametrize(
+    ("message", "content_type", "body"),
+    [
+        ("é", "application/json", '"é"'.encode()),
+        (b'{"a":1}', "application/json", b'{"a":1}'),
+        (b"abc", "text/plain", b"abc"),
+        (7, "application/json", b"7"),
+    ],
+)
+def test_a_content_type_can_be_chosen(message: object, content_type: Any, body: bytes) -> None:
+    assert encode_message(message, content_type) == (content_type, body)
+
+
+@pytest.mark.parametrize(
+    ("message", "content_type", "error", "why"),
+    [
+        ("a", "application/octet-stream", TypeError, "str cannot be sent as application/octet-stream"),
+        ({}, "text/plain", TypeError, "dict cannot be sent as text/plain"),
+        ({}, "text/html", ValueError, "text/plain, application/json or application/octet-stream"),
+        ("a\ud800", None, ValueError, "lone surrogate"),
+        ("a\ud800", "application/json", ValueError, "lone surrogate"),
+        ({"a": "\ud800"}, None, ValueError, "lone surrogate"),
+        (object(), None, TypeError, "object is unsupported"),
+        (math.nan, None, ValueError, "no NaN"),
+        ({"a": (None, [1, {"b": math.inf}])}, None, ValueError, "no NaN"),
+    ],
+)
+def test_messages_that_cannot_be_sent(message: object, content_type: Any, error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        encode_message(message, content_type)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "code", "message"),
+    [
+        (400, {}, b'{"code":"Error.BadRequest","message":"no hub"}', "Error.BadRequest", "no hub"),
+        (404, {"x-ms-error-code": "Warning.Group.NotExisted"}, b"", "Warning.Group.NotExisted", "Not Found"),
+        (400, {"x-ms-error-code": "A"}, b'{"code":"B","message":"m"}', "A", "m"),
+        (404, {}, b"Connection id  not\r\n found", None, "Connection id not found"),
+        (400, {}, b'{"code":7,"message":"m"}', None, "m"),
+        (400, {}, b'{"code":"","message":["m"]}', None, '{"code":"","message":["m"]}'),
+        (400, {}, b"[1]", None, "[1]"),
+        (502, {}, b"\xff\xfe", None, "\ufffd\ufffd"),
+        (500, {}, b"[" * 100_000, None, "[" * 500),
+        (401, {}, b"", None, "Unauthorized"),
+        (299, {}, b"", None, "an unknown status"),
+    ],
+)
+def test_how_an_error_reads(status: int, headers: dict[str, str], body: bytes, code: str | None, message: str) -> None:
+    assert read_error(status, headers, body) == (code, message)
+
+
+@given(st.binary())
+def test_any_error_reads_as_something(body: bytes) -> None:
+    assert read_error(500, {}, body)[1]
