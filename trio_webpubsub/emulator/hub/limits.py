@@ -1,0 +1,31 @@
+"""What a hub keeps and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trio_webpubsub.protocol import names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubLimits:
+    """The limits of one hub; the defaults are the service's, as far as they are known.
+
+    Sources: client specification, "Recovery" and "Sequence Ack" (window, unacknowledged data); the others are modelled
+    on the official emulator.
+    """
+
+    recovery_window: float = names.RECOVERY_WINDOW
+    """Seconds for which a reliable session waits for its client after the transport was lost."""
+    unacknowledged_messages: int = names.MAX_UNACKNOWLEDGED_MESSAGES
+    """Messages that a reliable session keeps for its client; one more ends the session."""
+    unacknowledged_bytes: int = names.MAX_UNACKNOWLEDGED_BYTES
+    """Bytes of payload that a reliable session keeps for its client; one more ends the session."""
+    ack_ids: int = names.ACK_IDS_REMEMBERED
+    """Ack ids that a connection remembers."""
+    role_patterns: int = 9
+    """Wildcard patterns that count, for each permission of one connection."""
+    role_groups: int = 1_000
+    """Literal group names that count, for each permission of one connection."""
+    ttl_seconds: int = names.MAX_TTL_SECONDS
+    """The longest life that a client may ask for its message."""
