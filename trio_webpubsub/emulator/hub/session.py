@@ -1,0 +1,82 @@
+"""What the service keeps of a reliable session, so that it survives the loss of its transport."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Iterator
+
+from trio_webpubsub.protocol.wire import DataMessage
+
+from .limits import HubLimits
+
+
+class ReplayBuffer:
+    """The messages that the client has not confirmed, in the order of their sequence ids: 1, 2, 3 and so on."""
+
+    def __init__(self, limits: HubLimits) -> None:
+        self._limits = limits
+        self._messages: deque[tuple[int, DataMessage]] = deque()
+        self._bytes = 0
+        self._newest = 0
+
+    def append(self, message: DataMessage) -> int | None:
+        """Keep one more message.
+
+        Returns:
+            Its sequence id; ``None`` if there is no room, which ends the session.
+        """
+        size = self._bytes + len(message.payload.body)
+        if len(self._messages) >= self._limits.unacknowledged_messages or size > self._limits.unacknowledged_bytes:
+            return None
+        self._bytes = size
+        self._newest += 1
+        self._messages.append((self._newest, message))
+        return self._newest
+
+    def acknowledge(self, sequence_id: int) -> None:
+        """Drop every message up to this one: sequence-acks are cumulative."""
+        messages = self._messages
+        while messages and messages[0][0] <= sequence_id:
+            self._bytes -= len(messages.popleft()[1].payload.body)
+
+    def __iter__(self) -> Iterator[tuple[int, DataMessage]]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+
+class ReconnectionTokens:
+    """Makes and checks the reconnection tokens of one session.
+
+    A client may not have received the newest token when its transport is lost, so every token ever given stays valid.
+    They are therefore not kept but derived: a number, and its code under the session's secret.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._issued = 0
+
+    def issue(self) -> str:
+        """Give a token that was not given before."""
+        self._issued += 1
+        return self._token(b"%d" % self._issued).decode()
+
+    def accept(self, token: str) -> bool:
+        """Tell, in constant time, whether the token is one of this session."""
+        given = token.encode(errors="replace")
+        number, _, _ = given.partition(b".")
+        return hmac.compare_digest(self._token(number), given)
+
+    def _token(self, number: bytes) -> bytes:
+        return number + b"." + hmac.new(self._secret, number, hashlib.sha256).hexdigest().encode()
+
+
+class Session:
+    """What makes a connection a reliable one."""
+
+    def __init__(self, secret: bytes, limits: HubLimits) -> None:
+        self.unconfirmed = ReplayBuffer(limits)
+        self.tokens = ReconnectionTokens(secret)
