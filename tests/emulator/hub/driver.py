@@ -1,0 +1,75 @@
+"""Short ways to drive a hub in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trio_webpubsub.emulator.hub import AskEvent, ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, HubLimits, Send
+from trio_webpubsub.protocol.wire import Ack, ConnectedMessage, Payload
+
+BOTH_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
+
+
+def make_hub(limits: HubLimits | None = None, *, connected_after_recovery: bool = True) -> Hub:
+    return Hub(limits or HubLimits(), connected_after_recovery=connected_after_recovery)
+
+
+def text(value: str) -> Payload:
+    return Payload("text", value.encode())
+
+
+def open_connection(
+    hub: Hub,
+    transport: int,
+    *,
+    connection_id: str | None = None,
+    reliable: bool = False,
+    user_id: str | None = None,
+    roles: Sequence[str] = BOTH_ROLES,
+    groups: Sequence[str] = (),
+) -> str:
+    """Open a connection called ``c-<transport>`` and give its reconnection token ("" if it is not reliable)."""
+    request = ConnectRequest(
+        connection_id=connection_id or f"c-{transport}",
+        session_secret=b"secret" if reliable else None,
+        user_id=user_id,
+        roles=roles,
+        groups=groups,
+    )
+    hub.connect(transport, request)
+    hub.answer_connect(transport, ConnectAccepted())
+    (effect,) = hub.transport_opened(transport)
+    return token_of(effect)
+
+
+def token_of(effect: Effect) -> str:
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, ConnectedMessage)
+    return effect.message.reconnection_token or ""
+
+
+def question_of(effects: list[Effect]) -> AskEvent:
+    (effect,) = effects
+    assert isinstance(effect, AskEvent)
+    return effect
+
+
+def error_name(effects: list[Effect]) -> str:
+    """The name of the error in the one ack that these effects are."""
+    (effect,) = effects
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, Ack)
+    assert not effect.message.success
+    assert effect.message.error is not None
+    return effect.message.error.name
+
+
+def received(effects: list[Effect], transport: int) -> list[tuple[str, int | None]]:
+    """The texts delivered to a transport, with their sequence ids."""
+    return [
+        (effect.message.payload.body.decode(), number)
+        for effect in effects
+        if isinstance(effect, Deliver)
+        for recipient, number in effect.recipients
+        if recipient == transport
+    ]

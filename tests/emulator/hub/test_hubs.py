@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import math
+
+from tests.emulator.hub.driver import open_connection
+from trio_webpubsub.emulator.hub import HubLimits, Hubs
+
+
+def test_the_case_of_a_name_does_not_matter() -> None:
+    hubs = Hubs(HubLimits())
+    assert hubs.hub("Chat") is hubs.hub("chAT")
+
+
+def test_hubs_share_nothing() -> None:
+    hubs = Hubs(HubLimits())
+    open_connection(hubs.hub("a"), 1)
+    assert hubs.hub("b").registry.connections == {}
+    assert list(hubs) == [hubs.hub("a"), hubs.hub("b")]
+
+
+def test_the_next_deadline_is_that_of_the_first_hub_in_need() -> None:
+    hubs = Hubs(HubLimits(recovery_window=30))
+    assert hubs.next_deadline == math.inf
+    for name, transport, now in (("a", 1, 5.0), ("b", 2, 3.0)):
+        open_connection(hubs.hub(name), transport, reliable=True)
+        hubs.hub(name).transport_ended(transport, code=None, now=now)
+    assert hubs.next_deadline == 33
+    hubs.handle_timeout(34)
+    assert hubs.hub("b").registry.connections == {}
+    assert hubs.next_deadline == 35
+
+
+def test_the_switch_reaches_every_hub() -> None:
+    hub = Hubs(HubLimits(), connected_after_recovery=False).hub("a")
+    token = open_connection(hub, 1, reliable=True)
+    hub.transport_ended(1, code=None, now=0)
+    assert hub.recover(2, "c-1", token, now=1) == []

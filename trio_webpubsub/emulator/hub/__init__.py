@@ -1,0 +1,44 @@
+"""The service itself as a pure state machine: connections, users, groups, roles and reliable sessions of its hubs."""
+
+from .effects import Abort, AskConnect, AskEvent, Close, Deliver, Effect, Reject, Send, Token, Transport, Upgrade
+from .hub import Hub
+from .hubs import Hubs
+from .inputs import (
+    UNHANDLED,
+    ConnectAccepted,
+    ConnectAnswer,
+    ConnectRefused,
+    ConnectRequest,
+    EventAnswer,
+    EventFailed,
+    EventHandled,
+)
+from .limits import HubLimits
+from .registry import Connection, Registry
+
+__all__ = [
+    "UNHANDLED",
+    "Abort",
+    "AskConnect",
+    "AskEvent",
+    "Close",
+    "ConnectAccepted",
+    "ConnectAnswer",
+    "ConnectRefused",
+    "ConnectRequest",
+    "Connection",
+    "Deliver",
+    "Effect",
+    "EventAnswer",
+    "EventFailed",
+    "EventHandled",
+    "Hub",
+    "HubLimits",
+    "Hubs",
+    "Registry",
+    "Reject",
+    "Send",
+    "Token",
+    "Transport",
+    "Upgrade",
+]

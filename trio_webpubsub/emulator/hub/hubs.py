@@ -1,0 +1,41 @@
+"""All hubs of one service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .hub import Hub
+from .limits import HubLimits
+
+
+class Hubs:
+    """The hubs by name, upper and lower case alike. A hub comes into being when it is first asked for."""
+
+    def __init__(self, limits: HubLimits, *, connected_after_recovery: bool = True) -> None:
+        """Start without hubs; the arguments are those of `Hub`."""
+        self._limits = limits
+        self._connected_after_recovery = connected_after_recovery
+        self._hubs: dict[str, Hub] = {}
+
+    def hub(self, name: str) -> Hub:
+        """Give the hub of this name."""
+        name = name.lower()
+        hub = self._hubs.get(name)
+        if hub is None:
+            hub = Hub(self._limits, connected_after_recovery=self._connected_after_recovery)
+            self._hubs[name] = hub
+        return hub
+
+    def __iter__(self) -> Iterator[Hub]:
+        return iter(self._hubs.values())
+
+    @property
+    def next_deadline(self) -> float:
+        """When `handle_timeout` is to be called; ``math.inf`` if nothing waits."""
+        return min((hub.next_deadline for hub in self), default=math.inf)
+
+    def handle_timeout(self, now: float) -> None:
+        """Let every hub end what has waited too long."""
+        for hub in self:
+            hub.handle_timeout(now)

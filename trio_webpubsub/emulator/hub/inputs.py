@@ -1,0 +1,61 @@
+"""What the shell tells a hub: who wants to connect, and the answers to the hub's questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from trio_webpubsub.protocol.wire import Payload, WireError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectRequest:
+    """A client wants a new connection, and its token (if it needed one) is good."""
+
+    connection_id: str
+    """Unique, and not to be guessed."""
+    session_secret: bytes | None = field(default=None, repr=False)
+    """Random bytes, which make the session a reliable one; ``None`` for a subprotocol that is not."""
+    subprotocol: str | None = None
+    user_id: str | None = None
+    roles: Sequence[str] = ()
+    groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectAccepted:
+    """The client may connect; what is not ``None`` replaces what its token says."""
+
+    user_id: str | None = None
+    roles: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRefused:
+    """The client may not connect, and gets this HTTP status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventHandled:
+    """The event was handled. A payload is the reply: to an invocation its result, else a message to the connection."""
+
+    payload: Payload | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFailed:
+    """The event was not handled, or without success."""
+
+    error: WireError
+
+
+ConnectAnswer: TypeAlias = ConnectAccepted | ConnectRefused
+EventAnswer: TypeAlias = EventHandled | EventFailed
+
+UNHANDLED = EventFailed(WireError("InternalServerError", "No event handler takes this event."))
+"""The answer where nobody handles events."""

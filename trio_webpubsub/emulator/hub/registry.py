@@ -1,0 +1,86 @@
+"""Who is connected to a hub, as which user and in which groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .ack_memory import AckMemory
+from .effects import Token, Transport
+from .inputs import ConnectRequest
+from .limits import HubLimits
+from .roles import Roles
+from .session import Session
+
+
+class Connection:
+    """One connection id, over all its transports."""
+
+    def __init__(
+        self,
+        request: ConnectRequest,
+        *,
+        user_id: str | None,
+        roles: Sequence[str],
+        groups: Sequence[str],
+        limits: HubLimits,
+    ) -> None:
+        self.id = request.connection_id
+        self.user_id = user_id
+        self.subprotocol = request.subprotocol
+        self.roles = Roles(roles, limits)
+        self.groups: dict[str, None] = dict.fromkeys(groups)
+        """The groups that it is in, in the order in which it joined them."""
+        self.transport: Transport | None = None
+        """``None`` while a reliable session waits for its client to come back."""
+        self.ack_ids = AckMemory(limits.ack_ids)
+        self.invocations: dict[str, Token] = {}
+        """What the client waits for on this transport."""
+        self.session: Session | None = None
+        """``None`` on a subprotocol that is not reliable."""
+        if request.session_secret is not None:
+            self.session = Session(request.session_secret, limits)
+
+
+class Registry:
+    """The connections of a hub by id, by user and by group, each in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.users: dict[str, dict[str, Connection]] = {}
+        """Connections by user id, then by connection id. A user without any is not listed."""
+        self.groups: dict[str, dict[str, Connection]] = {}
+        """Members by group, then by connection id. A group without any is not listed."""
+
+    def add(self, connection: Connection) -> None:
+        """Take a connection up, as a member of its groups."""
+        self.connections[connection.id] = connection
+        if connection.user_id is not None:
+            self.users.setdefault(connection.user_id, {})[connection.id] = connection
+        for group in connection.groups:
+            self.groups.setdefault(group, {})[connection.id] = connection
+
+    def remove(self, connection: Connection) -> None:
+        """Strike a connection off everywhere."""
+        del self.connections[connection.id]
+        if connection.user_id is not None:
+            _discard(self.users, connection.user_id, connection.id)
+        for group in connection.groups:
+            _discard(self.groups, group, connection.id)
+
+    def join(self, connection: Connection, group: str) -> None:
+        """Make a connection a member; nothing happens if it is one."""
+        connection.groups[group] = None
+        self.groups.setdefault(group, {})[connection.id] = connection
+
+    def leave(self, connection: Connection, group: str) -> None:
+        """End a membership; nothing happens if there is none."""
+        if group in connection.groups:
+            del connection.groups[group]
+            _discard(self.groups, group, connection.id)
+
+
+def _discard(index: dict[str, dict[str, Connection]], key: str, connection_id: str) -> None:
+    members = index[key]
+    del members[connection_id]
+    if not members:
+        del index[key]
