@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trio_webpubsub.protocol.wire import Control, DataMessage, Payload
+from ...protocol.wire import Control, DataMessage, Payload
 
 from .inputs import ConnectRequest
 
@@ -91,4 +91,5 @@ class AskEvent:
     """Set when the client waits for the result, as with a function call."""
 
 
-Effect: TypeAlias = Upgrade | Reject | Send | Deliver | Close | Abort | AskConnect | AskEvent
+Effect: TypeAlias = Send | Deliver | Close | Abort | AskEvent
+"""What the life of a connection brings; the others belong to its beginning and are results of their own."""

@@ -24,8 +24,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trio_webpubsub.protocol import wire
-from trio_webpubsub.protocol.names import check_event, check_group
+from ...protocol import wire
+from ...protocol.names import check_event, check_group
 
 from .effects import Abort, AskConnect, AskEvent, Close, Deliver, Effect, Reject, Send, Token, Transport, Upgrade
 from .inputs import ConnectAnswer, ConnectRefused, ConnectRequest, EventAnswer, EventFailed
@@ -82,18 +82,18 @@ class Hub:
 
     # How connections come
 
-    def connect(self, transport: Transport, request: ConnectRequest) -> Effects:
+    def connect(self, transport: Transport, request: ConnectRequest) -> AskConnect:
         """A client wants a new connection; the question whether it may comes out."""
         self._requested[transport] = request
-        return [AskConnect(transport, request)]
+        return AskConnect(transport, request)
 
-    def answer_connect(self, transport: Transport, answer: ConnectAnswer) -> Effects:
-        """Take the answer to `AskConnect`."""
+    def answer_connect(self, transport: Transport, answer: ConnectAnswer) -> Upgrade | Reject:
+        """Take the answer to `AskConnect`. A client that is gone by now is rejected, whatever the answer."""
         request = self._requested.pop(transport, None)
         if request is None:
-            return []
+            return Reject(transport, 500)
         if isinstance(answer, ConnectRefused):
-            return [Reject(transport, answer.status)]
+            return Reject(transport, answer.status)
         self._accepted[transport] = Connection(
             request,
             user_id=request.user_id if answer.user_id is None else answer.user_id,
@@ -101,7 +101,7 @@ class Hub:
             groups=request.groups if answer.groups is None else answer.groups,
             limits=self._limits,
         )
-        return [Upgrade(transport, request.subprotocol)]
+        return Upgrade(transport, request.subprotocol)
 
     def transport_opened(self, transport: Transport) -> Effects:
         """The WebSocket that `Upgrade` asked for is open: from now on the connection exists."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from trio_webpubsub.protocol.wire import Payload, WireError
+from ...protocol.wire import Payload, WireError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

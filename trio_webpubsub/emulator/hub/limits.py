@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trio_webpubsub.protocol import names
+from ...protocol import names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import hmac
 from collections import deque
 from collections.abc import Iterator
 
-from trio_webpubsub.protocol.wire import DataMessage
+from ...protocol.wire import DataMessage
 
 from .limits import HubLimits
 
