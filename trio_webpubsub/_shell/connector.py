@@ -12,7 +12,7 @@ class Connector(Protocol):
     """An async callable that gives a connected stream."""
 
     async def __call__(self, host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
-        """Connect to ``host`` and ``port``, over TLS (handshake done, host name checked) when there is an ``ssl_context``.
+        """Connect to ``host`` and ``port``, over TLS (handshake done, host name checked) if ``ssl_context`` is given.
 
         Raises:
             OSError: no connection could be made, TLS failures included (`ssl.SSLError` is an ``OSError``).

@@ -1,1 +1,1 @@
-"""The protocol core, sans-IO: no trio, no clock, no randomness. Whoever calls passes in bytes, ``now`` and random bytes."""
+"""The protocol core, sans-IO: no trio, no clock, no randomness. It is given bytes, ``now`` and random bytes."""

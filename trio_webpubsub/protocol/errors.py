@@ -1,4 +1,4 @@
-"""The part of the error tree that the protocol core raises, so without trio. Users find all of it in ``trio_webpubsub``."""
+"""The part of the error tree that the protocol core raises, so without trio. Users find it in ``trio_webpubsub``."""
 
 from __future__ import annotations
 

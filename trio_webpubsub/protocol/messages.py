@@ -41,7 +41,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True):
     """The payload as it stood in the frame, only where it could not be decoded."""
 
     def decode_as(self, type: type[T]) -> T:
-        """Give ``data`` as a value of ``type``: a dataclass, ``TypedDict``, msgspec struct, or any other type msgspec knows.
+        """Give ``data`` as a value of ``type``: a dataclass, ``TypedDict``, msgspec struct, or what else msgspec knows.
 
         Raises:
             InvalidPayload: ``data`` does not fit ``type``, or could not be decoded in the first place.
@@ -79,7 +79,7 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connected(msgspec.Struct, frozen=True, kw_only=True):
-    """A new session began. Where ``first`` is false an earlier one was lost, with what the service had not yet delivered."""
+    """A new session began. Where ``first`` is false an earlier one was lost, with what the service still held."""
 
     connection_id: str
     user_id: str | None = None

@@ -124,7 +124,7 @@ class InvokeResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as the service's side writes it: to a group's members, or from the server where ``group`` is ``None``."""
+    """A message as the service's side writes it: to a group's members, or from the server if ``group`` is ``None``."""
 
     payload: Payload
     group: str | None = None

@@ -1,0 +1,112 @@
+"""How this project is checked: ``python -m nox`` runs what has to pass, ``python -m nox -l`` lists all sessions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nox
+import nox.project
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["tests", "lint", "typing", "docs"]
+
+PROJECT: dict[str, Any] = nox.project.load_toml("pyproject.toml")
+
+OWN_TESTS = {
+    "trio_webpubsub/protocol/*": "tests/protocol/",
+    "trio_webpubsub/emulator/hub/*": "tests/emulator/hub/",
+}
+"""The pure modules, and the tests that alone have to cover all of their branches."""
+
+
+def group(name: str) -> list[str]:
+    """Give the requirements of a dependency group, which the pip of Python 3.11 cannot read by itself."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def lowest_versions(requirements: Iterable[str]) -> list[str]:
+    """Turn lower bounds into exact versions: ``trio>=0.27`` into ``trio==0.27``, whatever else is asked left out."""
+    return [re.sub(r">=([^,;\s]+)[^;]*", r"==\1", requirement) for requirement in requirements]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests and measure what they cover, branches included."""
+    session.install("--editable", ".", *group("test"))
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    if session.posargs:
+        return  # some of the tests cover some of the code
+    for modules, own_tests in OWN_TESTS.items():
+        if any(Path().glob(f"{modules}.py")):
+            # The nameless context is what runs while the tests are imported: definitions.
+            session.log(f"{modules}, by {own_tests}:")
+            report = ["--include", modules, "--contexts", f"^$,^{re.escape(own_tests)}", "--fail-under=100"]
+            session.run("coverage", "report", "--precision=2", *report)
+    session.log("all of the package, by all of the tests:")
+    session.run("coverage", "report", "--fail-under=95")
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows, of what we import and of what tests it."""
+    pinned = lowest_versions([*PROJECT["project"]["dependencies"], *group("test")])
+    session.install("--editable", ".", *pinned)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check form and style."""
+    session.install(*group("lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    # Off are the rules that want a checkpoint in every async function, private ones included.
+    files = [str(file) for directory in ("trio_webpubsub", "tests", "docs") for file in Path(directory).rglob("*.py")]
+    session.run("flake8-async", "--disable=ASYNC910,ASYNC911,ASYNC912", *files)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types, and that every public name has one."""
+    session.install("--editable", ".", *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "trio_webpubsub", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; a warning is an error."""
+    session.install("--editable", ".", *group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Install the package as its users do, away from the sources, and run its demo."""
+    session.install(".")
+    session.chdir(session.create_tmp())
+    session.run("python", "-m", "trio_webpubsub", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the speed; the numbers are printed, none is judged."""
+    run_directory(session, "tests/benchmarks")
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Run the simulated network for longer than the tests do."""
+    run_directory(session, "tests/simulation")
+
+
+def run_directory(session: nox.Session, directory: str) -> None:
+    """Run the tests in a directory, if the project has it yet."""
+    if not Path(directory).is_dir():
+        session.skip(f"there is no {directory} yet")
+    session.install("--editable", ".", *group("test"))
+    session.run("python", "-m", "pytest", directory, *session.posargs)

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from trio_webpubsub.protocol.errors import MessageTooLarge, ProtocolViolation
+
+
+def test_a_message_too_large_tells_both_sizes() -> None:
+    error = MessageTooLarge(2_000_000, 1_048_576)
+    assert (error.size, error.limit) == (2_000_000, 1_048_576)
+    assert str(error) == "the frame would have 2,000,000 bytes, the limit is 1,048,576"
+
+
+def test_a_violation_tells_the_close_code() -> None:
+    error = ProtocolViolation(1007, "not UTF-8")
+    assert (error.code, error.reason) == (1007, "not UTF-8")
+    assert str(error) == "not UTF-8 (close code 1007)"
