@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...protocol.wire import Control, DataMessage, Payload
-
 from .inputs import ConnectRequest
 
 Transport: TypeAlias = int

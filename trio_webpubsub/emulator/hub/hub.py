@@ -26,7 +26,6 @@ from typing import TypeAlias
 
 from ...protocol import wire
 from ...protocol.names import check_event, check_group
-
 from .effects import Abort, AskConnect, AskEvent, Close, Deliver, Effect, Reject, Send, Token, Transport, Upgrade
 from .inputs import ConnectAnswer, ConnectRefused, ConnectRequest, EventAnswer, EventFailed
 from .limits import HubLimits

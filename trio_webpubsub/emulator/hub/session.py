@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 
 from ...protocol.wire import DataMessage
-
 from .limits import HubLimits
 
 
