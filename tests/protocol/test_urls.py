@@ -156,7 +156,7 @@ def test_anything_like_a_client_url_is_parsed_or_a_value_error(text: str) -> Non
 
 def test_a_recovery_keeps_everything_but_the_session() -> None:
     url = ClientUrl.parse(
-        f"wss://h:1/p/client/?hub=chat&x=a%2Fb&&Access_Token={SECRET}&awps_connection_id=old&awps_reconnection_token=old&y"
+        f"wss://h:1/p/client/?hub=chat&x=a%2Fb&&Access_Token={SECRET}&awps_connection_id=o&awps_reconnection_token=o&y"
     )
     recovery = url.recovery("c/1", "t&+ é")
     assert recovery.resource == (
