@@ -1,0 +1,119 @@
+"""Python values made into what travels: the one place that decides how a value is sent, and what cannot be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypeGuard, get_args
+
+import msgspec
+
+from .messages import DataType
+from .names import check_text
+from .wire import Payload
+
+_DATA_TYPES: tuple[str, ...] = get_args(DataType)
+_METADATA_KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def payload_of(data: Any, data_type: str | None = None) -> Payload:
+    """Make ``data`` ready for sending.
+
+    Args:
+        data: Without ``data_type``, ``str`` travels as text, ``bytes``, ``bytearray`` and ``memoryview`` as binary, and
+            all else as JSON: what msgspec encodes, as ``None``, numbers, lists, mappings, dataclasses and ``datetime``.
+        data_type: ``"text"``, ``"json"``, ``"binary"`` or ``"protobuf"`` (the bytes of a ``google.protobuf.Any``) where
+            the choice by type is not the one wanted: a ``str`` with ``"json"`` travels as a JSON string.
+
+    Raises:
+        TypeError: ``data`` cannot travel as that data type.
+        ValueError: ``data_type`` is unknown, or ``data`` holds what its data type has no form for: NaN or Infinity or
+            a reference to itself in JSON, a lone surrogate in any text.
+    """
+    if data_type is None:
+        data_type = "text" if isinstance(data, str) else "binary" if _is_bytes(data) else "json"
+    match data_type:
+        case "text":
+            if not isinstance(data, str):
+                raise TypeError(f"text is sent from a str, not from {_kind(data)}; data_type='json' would take it")
+            return Payload(data_type, _utf8(data))
+        case "json":
+            if _is_bytes(data):
+                raise TypeError(f"JSON has no form for {_kind(data)}; data_type='binary' would take it")
+            return Payload(data_type, _json(data))
+        case "binary" | "protobuf":
+            if not _is_bytes(data):
+                raise TypeError(f"{data_type} is sent from bytes, not from {_kind(data)}")
+            return Payload(data_type, bytes(data))
+        case _:
+            raise ValueError(f"data_type is {data_type!r}, which is none of {', '.join(map(repr, _DATA_TYPES))}")
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Check what a message's ``metadata`` may hold: a client that sends anything else has its connection closed.
+
+    Raises:
+        TypeError: a key or value is not a ``str``.
+        ValueError: a key is empty, longer than 256 characters, or holds others than a token of HTTP may; a value is not
+            ASCII or longer than 1,024; all together are longer than 8,192. (So Microsoft's emulator.)
+    """
+    size = 0
+    for key, value in metadata.items():
+        check_text(key, "metadata key")
+        check_text(value, "metadata value")
+        if not _METADATA_KEY.fullmatch(key):
+            raise ValueError(f"a metadata key is 1 to 256 letters, digits or any of !#$%&'*+-.^_`|~, not {key[:300]!a}")
+        if not value.isascii() or len(value) > 1024:
+            raise ValueError(f"the metadata value of {key!r} is not ASCII text of at most 1,024 characters")
+        size += len(key) + len(value)
+    if size > 8192:
+        raise ValueError(f"the metadata has {size:,} characters, the limit is 8,192")
+
+
+def _is_bytes(data: object) -> TypeGuard[bytes | bytearray | memoryview]:
+    return isinstance(data, bytes | bytearray | memoryview)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the text holds a lone surrogate at index {error.start}, which is not Unicode") from None
+
+
+def _json(data: Any) -> bytes:
+    try:
+        text = _encode(data)
+    except TypeError as error:
+        raise TypeError(f"the data ({_kind(data)}) has no form in JSON: {error}") from None
+    except UnicodeEncodeError:
+        raise ValueError(f"a string in the data ({_kind(data)}) holds a lone surrogate, which is not Unicode") from None
+    except ValueError as error:
+        raise ValueError(f"the data ({_kind(data)}) has no form in JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"the data ({_kind(data)}) is nested too deeply for JSON, or holds itself") from None
+    # msgspec writes NaN and Infinity as null without a word, so there is something to look for only where a null is.
+    if b"null" in text and _holds_non_finite(data):
+        raise ValueError(f"the data ({_kind(data)}) holds NaN or Infinity, for which JSON has no form")
+    return text
+
+
+def _holds_non_finite(data: Any) -> bool:
+    # The hook is for msgspec.Raw alone, since everything else was encoded before; what stands in it was JSON already.
+    values = [msgspec.to_builtins(data, enc_hook=lambda _: None)]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list | tuple):
+            values += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            return True
+    return False
