@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,6 +15,20 @@ DataType: TypeAlias = Literal["json", "text", "binary", "protobuf"]
 T = TypeVar("T")
 
 
+# What most messages have, so that a codec can decode straight into the message; it looks at larger ones itself.
+_SequenceId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class StreamError(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why a group stream ended early."""
+
+    name: str = ""
+    """What kind of error; the service may add kinds."""
+    message: str = ""
+    user_error_code: str | None = None
+    """The sender's own code, where ``name`` is ``"UserError"``."""
+
+
 class StreamInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which fragment of which group stream a group message is (a preview of the service)."""
 
@@ -24,20 +38,24 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The fragment's place in the stream, from 1."""
     end_of_stream: bool = False
     """True for the last one, which may have no payload."""
+    error: StreamError | None = None
+    """Set on the last one when the stream did not end as its sender wished."""
 
 
-class _Payload(msgspec.Struct, frozen=True, kw_only=True):
+class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    # Messages are decoded from JSON frames as they are, since any step between costs as much as the decoding.
     data: Any = None
     """What was sent: a JSON value, ``str`` for text, ``bytes`` for binary and protobuf."""
     data_type: str = "json"
     """``"json"``, ``"text"``, ``"binary"``, ``"protobuf"``, or a kind that this version does not know."""
-    sequence_id: int | None = None
+    sequence_id: _SequenceId | None = None
     """Where the message stands in its session; ``None`` on subprotocols that are not reliable."""
     metadata: Mapping[str, str] | None = None
     """What the sender attached to the message, if anything."""
-    data_error: str | None = None
+    # The names of these two keep a field of the frame from being taken for them.
+    data_error: str | None = msgspec.field(default=None, name="!dataError")
     """Why ``data`` could not be decoded; then ``data`` is ``None`` and ``raw`` holds what came."""
-    raw: bytes | None = None
+    raw: bytes | None = msgspec.field(default=None, name="!raw")
     """The payload as it stood in the frame, only where it could not be decoded."""
 
     def decode_as(self, type: type[T]) -> T:

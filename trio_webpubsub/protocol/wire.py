@@ -105,7 +105,7 @@ class DisconnectedMessage(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
-class Ack(msgspec.Struct, frozen=True):
+class Ack(msgspec.Struct, frozen=True, rename="camel"):
     ack_id: int
     success: bool
     error: WireError | None = None
