@@ -1,0 +1,263 @@
+"""What either side writes the other side reads, and what the bytes look like."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_webpubsub.protocol import wire
+from trio_webpubsub.protocol.codec import Codec
+from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
+from trio_webpubsub.protocol.messages import GroupMessage, ServerMessage
+from trio_webpubsub.protocol.payloads import payload_of
+
+TEXT = wire.Payload("text", "hé".encode())
+EMPTY_TEXT = wire.Payload("text", b"")
+NUMBERS = wire.Payload("json", b"[1, 2]")
+BYTES = wire.Payload("binary", b"\x00\xff")
+
+
+def test_the_two_codecs() -> None:
+    codecs: list[Codec] = [JSON, RELIABLE_JSON]
+    assert [(codec.subprotocol, codec.reliable, codec.binary) for codec in codecs] == [
+        ("json.webpubsub.azure.v1", False, False),
+        ("json.reliable.webpubsub.azure.v1", True, False),
+    ]
+
+
+UPSTREAM: list[tuple[wire.Upstream, str]] = [
+    (wire.JoinGroup("g"), '{"type":"joinGroup","group":"g"}'),
+    (wire.JoinGroup("g", 0), '{"type":"joinGroup","group":"g","ackId":0}'),
+    (wire.LeaveGroup('"\u2028', 2), '{"type":"leaveGroup","group":"\\"\u2028","ackId":2}'),
+    (
+        wire.SendToGroup(group="g", payload=TEXT),
+        '{"type":"sendToGroup","group":"g","dataType":"text","data":"hé"}',
+    ),
+    (
+        wire.SendToGroup(
+            group="g", payload=NUMBERS, ack_id=2**64 - 1, no_echo=True, ttl_seconds=0, metadata={"k": "v"}
+        ),
+        (
+            '{"type":"sendToGroup","group":"g","ackId":18446744073709551615,"noEcho":true,"ttlSeconds":0,'
+            '"metadata":{"k":"v"},"dataType":"json","data":[1, 2]}'
+        ),
+    ),
+    (
+        wire.SendToGroup(group="g", payload=wire.Payload("protobuf", b"\x01"), metadata={}),
+        '{"type":"sendToGroup","group":"g","metadata":{},"dataType":"protobuf","data":"AQ=="}',
+    ),
+    (
+        wire.SendEvent(event="e", payload=BYTES, ack_id=3, metadata={"k": "v"}),
+        '{"type":"event","event":"e","ackId":3,"metadata":{"k":"v"},"dataType":"binary","data":"AP8="}',
+    ),
+    (
+        wire.SendEvent(event="e", payload=EMPTY_TEXT),
+        '{"type":"event","event":"e","dataType":"text","data":""}',
+    ),
+    (
+        wire.Invoke(invocation_id="i", event="e"),
+        '{"type":"invoke","target":"event","event":"e","invocationId":"i"}',
+    ),
+    (
+        wire.Invoke(invocation_id="i", event="e", payload=NUMBERS, metadata={"k": "v"}),
+        (
+            '{"type":"invoke","target":"event","event":"e","invocationId":"i","metadata":{"k":"v"},'
+            '"dataType":"json","data":[1, 2]}'
+        ),
+    ),
+    (wire.CancelInvocation("i"), '{"type":"cancelInvocation","invocationId":"i"}'),
+    (wire.SequenceAck(118), '{"type":"sequenceAck","sequenceId":118}'),
+    (wire.Ping(), '{"type":"ping"}'),
+]
+
+
+@pytest.mark.parametrize(("message", "frame"), UPSTREAM)
+def test_what_a_client_writes(message: wire.Upstream, frame: str) -> None:
+    assert RELIABLE_JSON.encode_upstream(message) == frame.encode()
+    assert RELIABLE_JSON.decode_upstream(frame.encode()) == message
+
+
+CONTROL: list[tuple[wire.Control, str]] = [
+    (wire.Ack(1, True), '{"type":"ack","ackId":1,"success":true}'),
+    (
+        wire.Ack(3, False, wire.WireError("Duplicate", "")),
+        '{"type":"ack","ackId":3,"success":false,"error":{"name":"Duplicate","message":""}}',
+    ),
+    (wire.Pong(), '{"type":"pong"}'),
+    (
+        wire.ConnectedMessage(connection_id="c", user_id="ann", reconnection_token="t"),
+        '{"type":"system","event":"connected","userId":"ann","connectionId":"c","reconnectionToken":"t"}',
+    ),
+    (
+        wire.ConnectedMessage(connection_id="c"),
+        '{"type":"system","event":"connected","userId":null,"connectionId":"c"}',
+    ),
+    (wire.DisconnectedMessage("bye"), '{"type":"system","event":"disconnected","message":"bye"}'),
+    (wire.DisconnectedMessage(), '{"type":"system","event":"disconnected"}'),
+    (
+        wire.InvokeResponse(invocation_id="i", success=True, payload=NUMBERS, metadata={}),
+        '{"type":"invokeResponse","invocationId":"i","success":true,"metadata":{},"dataType":"json","data":[1, 2]}',
+    ),
+    (
+        wire.InvokeResponse(invocation_id="i", success=True, payload=TEXT),
+        '{"type":"invokeResponse","invocationId":"i","success":true,"dataType":"text","data":"hé"}',
+    ),
+    (
+        wire.InvokeResponse(invocation_id="i", success=True, payload=BYTES),
+        '{"type":"invokeResponse","invocationId":"i","success":true,"dataType":"binary","data":"AP8="}',
+    ),
+    (
+        wire.InvokeResponse(invocation_id="i", success=False, error=wire.WireError("Bad", "no")),
+        '{"type":"invokeResponse","invocationId":"i","success":false,"error":{"name":"Bad","message":"no"}}',
+    ),
+    (
+        wire.InvokeResponse(invocation_id="i", success=True),
+        '{"type":"invokeResponse","invocationId":"i","success":true}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "frame"), CONTROL)
+def test_what_the_service_writes_to_one_client(message: wire.Control, frame: str) -> None:
+    assert RELIABLE_JSON.encode_control(message) == frame.encode()
+    assert RELIABLE_JSON.decode_downstream(frame.encode()) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "frame", "read"),
+    [
+        (
+            wire.DataMessage(payload=TEXT, group="g", from_user_id="ann"),
+            '{"type":"message","from":"group","group":"g","fromUserId":"ann","dataType":"text","data":"hé"}',
+            GroupMessage(group="g", from_user_id="ann", data_type="text", data="hé"),
+        ),
+        (
+            wire.DataMessage(payload=NUMBERS, group="g"),
+            '{"type":"message","from":"group","group":"g","fromUserId":null,"dataType":"json","data":[1, 2]}',
+            GroupMessage(group="g", data=[1, 2]),
+        ),
+        (
+            wire.DataMessage(payload=BYTES, metadata={"k": "v"}),
+            '{"type":"message","from":"server","metadata":{"k":"v"},"dataType":"binary","data":"AP8="}',
+            ServerMessage(data_type="binary", data=b"\x00\xff", metadata={"k": "v"}),
+        ),
+    ],
+)
+def test_what_the_service_writes_to_many(
+    message: wire.DataMessage, frame: str, read: GroupMessage | ServerMessage
+) -> None:
+    assert JSON.encode_data(message) == frame.encode()
+    assert JSON.decode_downstream(frame.encode()) == read
+
+
+def test_the_sequence_id_comes_first() -> None:
+    frame = RELIABLE_JSON.encode_data(wire.DataMessage(payload=NUMBERS))
+    expected = b'{"sequenceId":120,"type":"message","from":"server","dataType":"json","data":[1, 2]}'
+    assert RELIABLE_JSON.with_sequence_id(frame, 120) == expected
+
+
+def test_a_name_that_is_not_unicode_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        JSON.encode_upstream(wire.JoinGroup("\ud800"))
+
+
+texts = st.text(st.characters(codec="utf-8"))
+ids = st.integers(0, 2**64 - 1)
+metadata = st.none() | st.dictionaries(
+    st.text("!#$%&'*+-.^_`|~09AZaz", min_size=1, max_size=256),
+    st.text(st.characters(codec="ascii"), max_size=99),
+    max_size=9,
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+typed_data = st.one_of(
+    st.tuples(texts, st.just("text")),
+    st.tuples(json_values, st.just("json")),
+    st.tuples(st.binary(), st.sampled_from(["binary", "protobuf"])),
+)
+payloads = typed_data.map(lambda pair: payload_of(*pair))
+
+upstream = st.one_of(
+    st.builds(wire.JoinGroup, texts, st.none() | ids),
+    st.builds(wire.LeaveGroup, texts, st.none() | ids),
+    st.builds(
+        wire.SendToGroup,
+        group=texts,
+        payload=payloads,
+        ack_id=st.none() | ids,
+        no_echo=st.booleans(),
+        ttl_seconds=st.none() | st.integers(0, 300),
+        metadata=metadata,
+    ),
+    st.builds(wire.SendEvent, event=texts, payload=payloads, ack_id=st.none() | ids, metadata=metadata),
+    st.builds(wire.Invoke, invocation_id=texts, event=texts, payload=st.none() | payloads, metadata=metadata),
+    st.builds(wire.CancelInvocation, texts),
+    st.builds(wire.SequenceAck, ids),
+    st.just(wire.Ping()),
+)
+
+
+@given(upstream)
+def test_the_service_reads_what_a_client_writes(message: wire.Upstream) -> None:
+    assert JSON.decode_upstream(JSON.encode_upstream(message)) == message
+
+
+errors = st.none() | st.builds(wire.WireError, texts, texts)
+control = st.one_of(
+    st.builds(wire.Ack, st.integers(0, 2**64 - 1), st.booleans(), errors),
+    st.just(wire.Pong()),
+    st.builds(
+        wire.ConnectedMessage,
+        connection_id=texts,
+        user_id=st.none() | texts.filter(bool),
+        reconnection_token=st.none() | texts,
+    ),
+    st.builds(wire.DisconnectedMessage, st.none() | texts),
+    st.builds(
+        wire.InvokeResponse,
+        invocation_id=texts,
+        success=st.booleans(),
+        payload=st.none() | payloads,
+        error=errors,
+        metadata=metadata,
+    ),
+)
+
+
+@given(control)
+def test_a_client_reads_what_the_service_writes(message: wire.Control) -> None:
+    assert JSON.decode_downstream(JSON.encode_control(message)) == message
+
+
+@given(typed_data, st.none() | texts, st.none() | texts.filter(bool), metadata, st.none() | st.integers(1, 2**64 - 1))
+def test_a_message_reaches_a_client_as_it_was_sent(
+    data: tuple[object, str],
+    group: str | None,
+    user_id: str | None,
+    metadata: dict[str, str] | None,
+    sequence_id: int | None,
+) -> None:
+    frame = RELIABLE_JSON.encode_data(
+        wire.DataMessage(payload=payload_of(*data), group=group, from_user_id=user_id, metadata=metadata)
+    )
+    if sequence_id is not None:
+        frame = RELIABLE_JSON.with_sequence_id(frame, sequence_id)
+    message = RELIABLE_JSON.decode_downstream(frame)
+    if group is None:
+        expected: wire.Downstream = ServerMessage(
+            data=data[0], data_type=data[1], metadata=metadata, sequence_id=sequence_id
+        )
+    else:
+        expected = GroupMessage(
+            group=group,
+            from_user_id=user_id,
+            data=data[0],
+            data_type=data[1],
+            metadata=metadata,
+            sequence_id=sequence_id,
+        )
+    assert message == expected

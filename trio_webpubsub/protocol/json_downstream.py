@@ -1,0 +1,167 @@
+"""Reads a JSON message of the service field by field, so that whatever is wrong costs only the field it stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from . import wire
+from .envelope import scan
+from .errors import UnreadableFrame
+from .messages import GroupMessage, ServerMessage, StreamInfo
+
+T = TypeVar("T")
+
+UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What msgspec raises: the second for text that is not UTF-8, the third for brackets in brackets."""
+
+_LARGEST_ID = 2**64 - 1
+
+_Any = msgspec.json.Decoder()
+_String = msgspec.json.Decoder(str)
+_Base64 = msgspec.json.Decoder(bytes)
+_Boolean = msgspec.json.Decoder(bool)
+_Integer = msgspec.json.Decoder(int)
+_Metadata = msgspec.json.Decoder(Mapping[str, str])
+_Stream = msgspec.json.Decoder(StreamInfo)
+
+
+def read_patiently(frame: bytes) -> wire.Downstream:
+    """Read a frame of the service; see `Codec.decode_downstream`."""
+    try:
+        fields = scan(frame)
+    except ValueError as error:
+        raise UnreadableFrame(str(error)) from None
+    kind = _value(fields, "type", _String)
+    event = _value(fields, "event", _String) if kind == "system" else None
+    match kind, event:
+        case None, _:
+            raise UnreadableFrame("the frame has no type")
+        case "ack", _:
+            ack_id = _required(fields, "ackId", _Integer)
+            return wire.Ack(ack_id, _required(fields, "success", _Boolean), _wire_error(fields))
+        case "pong", _:
+            return wire.Pong()
+        case "invokeResponse", _:
+            return _invoke_response(fields)
+        case "system", "connected":
+            return wire.ConnectedMessage(
+                connection_id=_required(fields, "connectionId", _String),
+                user_id=_value(fields, "userId", _String) or None,
+                reconnection_token=_value(fields, "reconnectionToken", _String),
+            )
+        case "system", "disconnected":
+            return wire.DisconnectedMessage(_value(fields, "message", _String))
+        case _:
+            return _message(kind, fields)
+
+
+def _message(kind: str, fields: dict[str, bytes]) -> GroupMessage | ServerMessage | wire.UnknownMessage:
+    """Read a message that may have a sequence id."""
+    sequence_id: int | None = None
+    if fields.get("sequenceId", b"null") != b"null":
+        sequence_id = _value(fields, "sequenceId", _Integer)
+        if sequence_id is None or not 1 <= sequence_id <= _LARGEST_ID:
+            raise UnreadableFrame("sequenceId is not a positive 64-bit integer")
+    sender = _value(fields, "from", _String) if kind == "message" else None
+    group = _value(fields, "group", _String)
+    metadata = _value(fields, "metadata", _Metadata)
+    if sender == "group" and group is not None:
+        return GroupMessage(
+            group=group,
+            from_user_id=_value(fields, "fromUserId", _String) or None,
+            stream=_value(fields, "stream", _Stream),
+            sequence_id=sequence_id,
+            metadata=metadata,
+            **_payload(fields),
+        )
+    if sender == "server":
+        return ServerMessage(sequence_id=sequence_id, metadata=metadata, **_payload(fields))
+    return wire.UnknownMessage(type=kind, sequence_id=sequence_id)
+
+
+def _payload(fields: dict[str, bytes]) -> dict[str, Any]:
+    """Read what a message carries, as arguments for its class."""
+    data_type = _value(fields, "dataType", _String) if "dataType" in fields else "json"
+    raw = fields.get("data")
+    if raw is None:
+        # The last fragment of a stream may have none, and a message that was sent for its metadata.
+        excused = "stream" in fields or "metadata" in fields
+        return {"data_type": data_type or "", "data_error": None if excused else "the message has no data"}
+    data: Any = None
+    data_error: str | None = None
+    try:
+        match data_type:
+            case "json":
+                data = _Any.decode(raw)
+            case "text":
+                data = _String.decode(raw)
+            case "binary" | "protobuf":
+                data = _Base64.decode(raw)
+            case None:
+                data_error = "dataType is not a string"
+            case _:
+                data_error = f"the data type {data_type[:40]!r} is unknown"
+    except msgspec.ValidationError as error:
+        data_error = f"the {data_type} data cannot be decoded: {error}"
+    except RecursionError:
+        data_error = f"the {data_type} data cannot be decoded: it is nested too deeply"
+    except (msgspec.DecodeError, ValueError):
+        data_error = f"the {data_type} data cannot be decoded: it is malformed, or text in it is not Unicode"
+    if data_error is None:
+        return {"data_type": data_type, "data": data}
+    return {"data_type": data_type or "", "data_error": data_error, "raw": raw}
+
+
+def _invoke_response(fields: dict[str, bytes]) -> wire.InvokeResponse:
+    success = _required(fields, "success", _Boolean)
+    error = _wire_error(fields)
+    payload: wire.Payload | None = None
+    if "data" in fields:
+        read = _payload(fields)
+        match read:
+            case {"data_error": reason}:  # has failed, or whoever asked would wait for ever
+                success, error = False, wire.WireError("InvalidPayload", reason)
+            case {"data_type": "json"}:
+                payload = wire.Payload("json", fields["data"])
+            case {"data_type": "text", "data": text}:
+                payload = wire.Payload("text", text.encode())
+            case _:
+                payload = wire.Payload(read["data_type"], read["data"])
+    return wire.InvokeResponse(
+        invocation_id=_required(fields, "invocationId", _String),
+        success=success,
+        payload=payload,
+        error=error,
+        metadata=_value(fields, "metadata", _Metadata),
+    )
+
+
+def _wire_error(fields: dict[str, bytes]) -> wire.WireError | None:
+    """Read ``error``, of which the name counts even where the message cannot be read."""
+    raw = fields.get("error", b"null")
+    if raw == b"null":
+        return None
+    try:
+        fields = scan(raw)
+    except ValueError:
+        return wire.WireError()
+    return wire.WireError(_value(fields, "name", _String) or "", _value(fields, "message", _String) or "")
+
+
+def _value(fields: dict[str, bytes], name: str, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """Decode one field; ``None`` where it is absent, ``null``, or something else than expected."""
+    raw = fields.get(name, b"null")
+    try:
+        return None if raw == b"null" else decoder.decode(raw)
+    except UNDECODABLE:
+        return None
+
+
+def _required(fields: dict[str, bytes], name: str, decoder: msgspec.json.Decoder[T]) -> T:
+    value = _value(fields, name, decoder)
+    if value is None:
+        raise UnreadableFrame(f"{name} is missing, or not what it should be")
+    return value
