@@ -79,9 +79,10 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into docs/_build/html; a warning is an error."""
+    """Build the documentation into docs/_build/html, where a warning is an error, and check how it comes out."""
     session.install("--editable", ".", *group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "-b", "html", "docs", "docs/_build/html")
+    session.run("python", "-m", "pytest", "docs")
 
 
 @nox.session

@@ -75,7 +75,7 @@ def what_is_missing(name: str, value: Any, described: set[str]) -> list[str]:
             missing.append(f"{where}: docstring")
         unwrapped = inspect.unwrap(function)
         waits = inspect.iscoroutinefunction(unwrapped) or inspect.isasyncgenfunction(unwrapped)
-        if waits and "Cancellation:" not in text:
+        if waits and "cancellation" not in text.lower():
             missing.append(f"{where}: a paragraph on cancellation")
         signature = inspect.signature(unwrapped)
         parameters = [parameter for parameter in signature.parameters.values() if parameter.name not in {"self", "cls"}]
