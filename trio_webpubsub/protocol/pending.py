@@ -1,0 +1,288 @@
+"""Operations that wait for the service's word: their ids, their order on the wire, and when to stop waiting.
+
+An *operation* is a join, a leave, a send or an event with an ``ackId``. Within one session it keeps that id, however
+often its frame has to be written: the service remembers the ids it has served (about a thousand of them) and answers
+``Duplicate`` instead of running one again. That memory ends with the session, so an id never crosses into another one.
+
+The *outbox* is what this transport has still to write: operations in the order of their ids, and between them *posts*,
+frames that nobody waits for. It dies with its transport; the operations do not, and fill the next one's outbox.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from . import wire
+from .codec import Codec
+from .errors import MessageTooLarge
+
+Acknowledged: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | wire.SendEvent
+"""The messages that can have an ack id."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The service ran the operation."""
+
+    duplicated: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The service said no."""
+
+    error: wire.WireError
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """No ack came in time, though the link lives."""
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """The frame was written in a session that is gone, and no ack had come."""
+
+
+class NeverSent(msgspec.Struct, frozen=True):
+    """The client ended before the frame was written."""
+
+
+Outcome: TypeAlias = Done | Refused | Unanswered | Unknown | NeverSent
+
+Purpose: TypeAlias = Literal["call", "explicit", "subscription", "internal"]
+"""What an operation is for: a send; an explicit join or leave; a subscription's join; what nobody waits for."""
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One acknowledged operation, from the call until its outcome."""
+
+    message: Acknowledged
+    retries: int
+    """How often a failure that an ack tells may still be tried again."""
+    repeat_in_new_session: bool
+    """Whether to send it again where the loss of a session leaves open if it ran."""
+    ack_id: int
+    frame: bytes
+    delays: Iterator[float]
+    """Seconds to wait before each retry."""
+    purpose: Purpose = "call"
+    writes: int = 0
+    """How often the frame was written in this session."""
+    written_at: float = -math.inf
+    asked_again: bool = False
+    """Whether a missing ack has been asked for by writing the frame once more."""
+    outcome: Outcome | None = None
+    wake: Callable[[], None] | None = field(default=None, repr=False)
+    """Set by the shell: wakes the caller. The core never calls it."""
+
+
+class PendingOperations:
+    """All operations without an outcome, and the outbox of the present transport."""
+
+    def __init__(self, codec: Codec, *, window: int, ack_timeout: float, max_message_size: int) -> None:
+        self._codec = codec
+        self._window = window
+        self._ack_timeout = ack_timeout
+        self._max_message_size = max_message_size
+        self._last_id = 0
+        self._by_id: dict[int, Operation] = {}  # in the order of their ids, since a new id is always the largest
+        self._outbox: deque[Operation | bytes] = deque()
+        self._in_flight: dict[int, Operation] = {}  # written to this transport; the longest unanswered first
+        self._delayed: list[tuple[float, int, Operation]] = []  # a heap: when to retry, ack id, operation
+        self.bytes = 0
+        """Size of all frames of pending operations."""
+        self.posted_bytes = 0
+        """Size of the posts in the outbox."""
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._by_id.values())
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing is left to be written."""
+        return not self._outbox and not self._delayed
+
+    @property
+    def deadline(self) -> float:
+        """When `expire` has something to do: an ack is overdue, or a retry is due."""
+        deadline = self._delayed[0][0] if self._delayed else math.inf
+        for oldest in self._in_flight.values():
+            return min(deadline, oldest.written_at + self._ack_timeout)
+        return deadline
+
+    def submit(
+        self, message: Acknowledged, *, retries: int, delays: Iterator[float], repeat_in_new_session: bool = False
+    ) -> Operation:
+        """Take a new operation and queue it.
+
+        Raises:
+            MessageTooLarge: its frame is larger than the service takes; nothing has changed.
+        """
+        ack_id = self._last_id + 1
+        message = msgspec.structs.replace(message, ack_id=ack_id)
+        frame = self.encode(message)
+        self._last_id = ack_id
+        operation = Operation(
+            message=message,
+            retries=retries,
+            delays=delays,
+            repeat_in_new_session=repeat_in_new_session,
+            ack_id=ack_id,
+            frame=frame,
+        )
+        self._by_id[ack_id] = operation
+        self.bytes += len(frame)
+        self._outbox.append(operation)
+        return operation
+
+    def encode(self, message: wire.Upstream) -> bytes:
+        """Write a message, within the limit.
+
+        Raises:
+            MessageTooLarge: it is larger than the service takes.
+        """
+        frame = self._codec.encode_upstream(message)
+        if len(frame) > self._max_message_size:
+            raise MessageTooLarge(len(frame), self._max_message_size)
+        return frame
+
+    def post(self, frame: bytes) -> None:
+        """Queue a frame that nobody waits for."""
+        self.posted_bytes += len(frame)
+        self._outbox.append(frame)
+
+    def take(self, now: float, budget: int) -> list[bytes]:
+        """Give frames to write now, about ``budget`` bytes of them, as far as the window of unanswered ones allows."""
+        frames: list[bytes] = []
+        while self._outbox and budget > 0:
+            entry = self._outbox[0]
+            if isinstance(entry, bytes):
+                self.posted_bytes -= len(entry)
+                frame = entry
+            elif entry.outcome is not None or entry.ack_id not in self._by_id:  # the caller went away
+                self._outbox.popleft()
+                continue
+            elif len(self._in_flight) >= self._window:
+                break
+            else:
+                frame = entry.frame
+                entry.writes += 1
+                entry.written_at = now
+                self._in_flight[entry.ack_id] = entry
+            self._outbox.popleft()
+            frames.append(frame)
+            budget -= len(frame)
+        return frames
+
+    def acknowledge(self, ack: wire.Ack, now: float) -> Operation | None:
+        """Take the service's word. Gives the operation if that is its outcome; nothing if it goes on, or is unknown."""
+        operation = self._by_id.get(ack.ack_id)
+        if operation is None or not operation.writes:
+            return None
+        self._in_flight.pop(ack.ack_id, None)
+        if ack.success:
+            return self._resolve(operation, Done())
+        error = ack.error or wire.WireError()
+        if error.name == "Duplicate":
+            if operation.writes > 1:
+                return self._resolve(operation, Done(duplicated=True))
+            # Never written before, so somebody else used this id up: the operation has not run.
+            self._renew(operation)
+            self._outbox.append(operation)
+            return None
+        if error.name == "InternalServerError" and operation.retries > 0:
+            operation.retries -= 1
+            heapq.heappush(self._delayed, (now + next(operation.delays), operation.ack_id, operation))
+            return None
+        return self._resolve(operation, Refused(error))
+
+    def expire(self, now: float) -> list[Operation]:
+        """Do what is due: retries go back into the outbox, overdue acks are asked for once, then given up."""
+        while self._delayed and self._delayed[0][0] <= now:
+            operation = heapq.heappop(self._delayed)[2]
+            if operation.ack_id in self._by_id and operation.outcome is None:
+                self._outbox.append(operation)
+        resolved: list[Operation] = []
+        for ack_id, operation in list(self._in_flight.items()):
+            if operation.written_at + self._ack_timeout > now:
+                break
+            del self._in_flight[ack_id]
+            # An event may still be running in its handler, which the same frame would start again.
+            if operation.asked_again or isinstance(operation.message, wire.SendEvent):
+                resolved.append(self._resolve(operation, Unanswered()))
+            else:
+                operation.asked_again = True
+                self._outbox.append(operation)
+        return resolved
+
+    def withdraw(self, operation: Operation) -> None:
+        """Forget an operation whose caller went away: not written if it was not yet, and never again."""
+        if self._by_id.pop(operation.ack_id, None) is not None:
+            self.bytes -= len(operation.frame)
+            self._in_flight.pop(operation.ack_id, None)
+
+    def transport_ended(self) -> int:
+        """Throw the outbox away. Gives the number of posts lost with it."""
+        lost = sum(isinstance(entry, bytes) for entry in self._outbox)
+        self._outbox.clear()
+        self._in_flight.clear()
+        self._delayed.clear()
+        self.posted_bytes = 0
+        return lost
+
+    def refill(self) -> None:
+        """Queue all that is pending, in the order of the ids: a new transport is ready."""
+        self._outbox = deque(self._by_id.values())
+
+    def session_lost(self) -> list[Operation]:
+        """Give the operations that end with the session. The others wait for the next one."""
+        resolved: list[Operation] = []
+        for operation in list(self._by_id.values()):
+            match operation.message:
+                case wire.JoinGroup():
+                    pass  # every wanted group is joined anew
+                case wire.LeaveGroup():
+                    resolved.append(self._resolve(operation, Done()))  # nobody is a member in a new session
+                case _ if operation.writes and not operation.repeat_in_new_session:
+                    resolved.append(self._resolve(operation, Unknown()))
+                case _:
+                    pass
+        return resolved
+
+    def new_session(self) -> None:
+        """Give everything pending a new id and queue it, joins first: a message may be meant for those who joined."""
+        for operation in sorted(self._by_id.values(), key=lambda each: not isinstance(each.message, wire.JoinGroup)):
+            self._renew(operation)
+        self.refill()
+
+    def stop(self) -> list[Operation]:
+        """Give all operations their last outcome."""
+        self.transport_ended()
+        return [self._resolve(each, Unknown() if each.writes else NeverSent()) for each in list(self._by_id.values())]
+
+    def _resolve(self, operation: Operation, outcome: Outcome) -> Operation:
+        del self._by_id[operation.ack_id]
+        self.bytes -= len(operation.frame)
+        operation.outcome = outcome
+        return operation
+
+    def _renew(self, operation: Operation) -> None:
+        """Give an operation a new id. The frame may grow by the id's digits, which the limit forgives."""
+        del self._by_id[operation.ack_id]
+        self.bytes -= len(operation.frame)
+        self._last_id += 1
+        operation.ack_id = self._last_id
+        operation.message = msgspec.structs.replace(operation.message, ack_id=operation.ack_id)
+        operation.frame = self._codec.encode_upstream(operation.message)
+        operation.writes = 0
+        operation.asked_again = False
+        self._by_id[operation.ack_id] = operation
+        self.bytes += len(operation.frame)

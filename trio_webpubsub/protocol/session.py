@@ -1,0 +1,506 @@
+"""The client's state machine: what to send, what to deliver, and what to do when a transport ends.
+
+The theory
+----------
+Three lifetimes lie within one another. A *transport* is one WebSocket. A *session* is one connection id at the service;
+on a reliable subprotocol it survives its transport for a while (30 seconds and more), is *recovered* over the next one,
+and then goes on as if nothing had happened. The *client* lives over any number of sessions.
+
+**Downstream.** The service numbers the messages of a session 1, 2, 3 ... and keeps each until a ``sequenceAck``
+confirms its number or a larger one. After a recovery it sends again what was not confirmed. So the client delivers a
+message when its number is larger than any before, drops it otherwise, and confirms the largest number it has seen: at
+most a second late, earlier when much has come. Together: every message once and in order, within a session.
+
+**Upstream.** An operation keeps its ack id within a session, see `pending`; the service runs an id once. What is
+pending when a transport ends is written again after the recovery. When the session is lost, so is the service's memory
+of ids: an operation never written goes out in the next session under a new id, a written send is `Unknown`, and joins
+are made anew for every wanted group (`membership`).
+
+**Recovery.** A recovery that cannot work is no failed handshake: the socket opens and is then closed with 1008. So an
+open socket proves nothing. The client sends a ``ping`` at once and writes nothing else until a first frame has come, of
+any kind: that is the proof. A new session is proven by its ``connected``.
+
+**An end.** Close code 1008, a subprotocol without recovery, or no reconnection token: the session is lost, a new one is
+tried. Any other end of a transport, whatever the service said before: recover. Only the user's leaving stops the client
+here; whether new sessions may be tried at all is the supervisor's affair.
+
+How to use it
+-------------
+Every method that takes ``now`` (seconds on any steady clock) is told a fact and returns the *outputs* it leads to, in
+order: messages to deliver, operations with an outcome, and lifecycle values. After each, `next_deadline` says when
+`handle_timeout` is due; `take_frames` gives what to write; `step` says, without a transport, what to do next.
+
+Sources: the client specification (``protocols/client/client-spec.md`` of Azure/azure-webpubsub) for recovery, 1008 and
+sequence ids; the documentation's reliable-client how-to for acknowledgements; rule 11 of the design for what is passed
+over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from . import wire
+from .codec import Codec
+from .errors import UnreadableFrame
+from .membership import Membership
+from .messages import Connected, Disconnected, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
+from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
+from .sequence import SequenceTracker
+
+State: TypeAlias = Literal["connecting", "connected", "recovering", "reconnecting", "stopped"]
+
+UNREADABLE_IN_A_ROW = 3
+"""So many frames without a readable envelope, one after another, and the transport is not worth keeping."""
+
+POLICY_VIOLATION = 1008
+"""The close code with which the service refuses a recovery."""
+
+
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes."""
+
+    ack_timeout: float = 30.0
+    recovery_timeout: float = 30.0
+    keep_alive_interval: float = 20.0
+    keep_alive_timeout: float = 10.0
+    send_retries: int = 3
+    max_message_size: int = 1024 * 1024
+    max_in_flight: int = 500
+    """The service remembers about 1,000 ack ids; half of them leaves room for those on the way."""
+
+
+class GroupRefused(msgspec.Struct, frozen=True):
+    """The service did not let a wanted group be joined in a new session."""
+
+    group: str
+    error: wire.WireError
+
+
+Output: TypeAlias = GroupMessage | ServerMessage | Operation | Lifecycle | GroupRefused
+
+
+class Recover(msgspec.Struct, frozen=True):
+    """Open a transport for the present session, until ``deadline``."""
+
+    connection_id: str
+    reconnection_token: str
+    deadline: float
+
+    def __repr__(self) -> str:  # the token is a secret
+        return f"Recover(connection_id={self.connection_id!r}, deadline={self.deadline!r})"
+
+
+class Reconnect(msgspec.Struct, frozen=True):
+    """Open a transport for a new session."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Do nothing more."""
+
+
+Step: TypeAlias = Recover | Reconnect | Stop
+
+
+class Session:
+    """The client's side of the protocol, from the first connect to the last close."""
+
+    def __init__(self, codec: Codec, settings: SessionSettings, *, retry_delays: Callable[[], Iterator[float]]) -> None:
+        self._codec = codec
+        self._settings = settings
+        self._retry_delays = retry_delays
+        self._pending = PendingOperations(
+            codec,
+            window=settings.max_in_flight,
+            ack_timeout=settings.ack_timeout,
+            max_message_size=settings.max_message_size,
+        )
+        self._membership = Membership()
+        self._sequence = SequenceTracker()
+        self._ping_frame = codec.encode_upstream(wire.Ping())
+
+        self.state: State = "connecting"
+        self.connection_id: str | None = None
+        self.user_id: str | None = None
+        self._reconnection_token: str | None = None
+        self._recovery: Recover | None = None
+        self._sessions = 0
+        self._poison: list[int] = []
+
+        # Of the present transport
+        self._open = False
+        self._proven = False
+        self._ping_due = False
+        self._sequence_ack_due = False
+        self._pinged_at: float | None = None
+        self._unreadable_run: list[int] = []  # hashes of the frames
+        self._goodbye: str | None = None
+
+        # What became of frames that nobody hears of otherwise
+        self.repeated = 0
+        self.unreadable = 0
+        self.unknown = 0
+        self.posts_lost = 0
+
+    # What the caller asks for
+
+    def send(self, message: wire.SendToGroup | wire.SendEvent, *, repeat_in_new_session: bool = False) -> Operation:
+        """Queue an acknowledged send.
+
+        Raises:
+            MessageTooLarge: nothing was queued.
+        """
+        # An event whose handler failed would run it again: that is for the caller to decide.
+        retries = 0 if isinstance(message, wire.SendEvent) else self._settings.send_retries
+        return self._submit(message, retries=retries, repeat_in_new_session=repeat_in_new_session)
+
+    def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
+        """Queue a send that nobody waits for. Only while `can_post`.
+
+        Raises:
+            MessageTooLarge: nothing was queued.
+        """
+        self._pending.post(self._pending.encode(message))
+
+    def join(self, group: str) -> Operation:
+        """Queue a join that makes ``group`` wanted for as long as it is pending, and for good when it succeeds."""
+        return self._join(group, "explicit")
+
+    def leave(self, group: str) -> Operation:
+        """End the explicit wish for ``group`` and queue its leave."""
+        operation = self._submit(wire.LeaveGroup(group))
+        if self._membership.forget(group):
+            operation.purpose = "explicit"
+        return operation
+
+    def withdraw(self, operation: Operation) -> None:
+        """The caller of an operation went away: it is not written any more; a written join is undone by a leave."""
+        if operation.outcome is not None:
+            return
+        self._pending.withdraw(operation)
+        match operation.message:
+            case wire.JoinGroup(group=group):
+                self._membership.release(group, maybe_joined=operation.writes > 0)
+            case wire.LeaveGroup(group=group) if operation.purpose == "explicit" and not operation.writes:
+                self._membership.join(group)
+            case _:
+                pass
+
+    def subscribe(self, group: str) -> Operation:
+        """A subscription to ``group`` opens, which makes it wanted; gives its join, already queued."""
+        operation = self._join(group, "subscription")
+        self._membership.subscribe(group)
+        return operation
+
+    def unsubscribe(self, group: str, *, maybe_joined: bool) -> None:
+        """A subscription to ``group`` ended; the last one leaves it, unless it was joined explicitly or never."""
+        self._membership.unsubscribe(group, maybe_joined=maybe_joined)
+
+    def is_subscribed(self, group: str) -> bool:
+        """Whether an open subscription holds ``group``."""
+        return self._membership.is_subscribed(group)
+
+    @property
+    def binary(self) -> bool:
+        """Whether frames travel as binary ones."""
+        return self._codec.binary
+
+    @property
+    def can_post(self) -> bool:
+        """Whether a transport is ready to take frames that nobody waits for."""
+        return self._proven
+
+    @property
+    def posted_bytes(self) -> int:
+        """Size of the posts that wait for the writer."""
+        return self._pending.posted_bytes
+
+    @property
+    def pending(self) -> int:
+        """Number of operations without an outcome."""
+        return len(self._pending)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Size of their frames."""
+        return self._pending.bytes
+
+    # The transport's life
+
+    def transport_opened(self) -> None:
+        """A WebSocket is open. It proves nothing yet."""
+        self._open = True
+        self._proven = False
+        self._pinged_at = None
+        self._ping_due = self.state == "recovering"
+        self._sequence_ack_due = False
+        self._unreadable_run.clear()
+        self._goodbye = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether the present transport carries a session."""
+        return self._proven
+
+    def receive(self, batch: list[bytes], now: float) -> tuple[list[Output], list[int]]:
+        """Take the data frames that came. Gives the outputs, and beside each the size of its frame (or 0)."""
+        outputs: list[Output] = []
+        sizes: list[int] = []
+        deliver = outputs.append
+        decode = self._codec.decode_downstream
+        note = self._sequence.note
+        if self._recovery is not None and batch:
+            self._recovery_answered(batch[0], self._recovery.connection_id, now, outputs)
+            sizes.extend([0] * len(outputs))
+        for frame in batch:
+            try:
+                message = decode(frame)
+            except UnreadableFrame:
+                self.unreadable += 1
+                self._unreadable_run.append(hash(frame))
+                continue
+            if self._unreadable_run:
+                self._unreadable_run.clear()
+            if isinstance(message, GroupMessage | ServerMessage):
+                if message.sequence_id is None or note(message.sequence_id, len(frame), now):
+                    deliver(message)
+                    sizes.append(len(frame))
+                else:
+                    self.repeated += 1
+            else:
+                self._control(message, len(frame), now, outputs)
+                sizes.extend([0] * (len(outputs) - len(sizes)))
+        return outputs, sizes
+
+    @property
+    def worthless(self) -> bool:
+        """True when the transport brings nothing readable any more and should be aborted."""
+        return len(self._unreadable_run) >= UNREADABLE_IN_A_ROW
+
+    def transport_ended(self, code: int, reason: str, now: float) -> list[Output]:
+        """The WebSocket is gone, with the close code that came (1006 if none)."""
+        outputs: list[Output] = []
+        was_proven = self._proven
+        self.posts_lost += self._pending.transport_ended()
+        self._open = self._proven = self._ping_due = False
+        if self.state == "stopped":
+            return outputs
+        if was_proven:
+            outputs.append(
+                Disconnected(connection_id=self.connection_id, code=code, reason=reason, message=self._goodbye)
+            )
+        if self.state == "connected":
+            if self._codec.reliable and self._reconnection_token and self.connection_id:
+                self.state = "recovering"
+                deadline = now + self._settings.recovery_timeout
+                self._recovery = Recover(self.connection_id, self._reconnection_token, deadline)
+            else:
+                self._lose_session(outputs)
+        if self.state == "recovering":
+            run = self._unreadable_run[:UNREADABLE_IN_A_ROW]
+            poisoned = self.worthless and run == self._poison
+            if self.worthless:
+                self._poison = run
+            # The service sends unconfirmed frames again: what cannot be read would come back for ever.
+            if code == POLICY_VIOLATION or poisoned:
+                self._lose_session(outputs)
+        return outputs
+
+    def recovery_failed(self) -> list[Output]:
+        """The session cannot be recovered: its time is over, or the service refused for good."""
+        outputs: list[Output] = []
+        if self.state == "recovering":
+            self._lose_session(outputs)
+        return outputs
+
+    def stop(self, reason: str) -> list[Output]:
+        """The client ends, now and for good."""
+        if self.state == "stopped":
+            return []
+        self._open = self._proven = False
+        self.state = "stopped"
+        return [*self._pending.stop(), Stopped(reason=reason)]
+
+    @property
+    def step(self) -> Step:
+        """What to do while there is no transport."""
+        if self.state == "stopped":
+            return Stop()
+        return self._recovery or Reconnect()
+
+    # Writing
+
+    def take_frames(self, now: float, budget: int = 65536) -> list[bytes]:
+        """Give the frames to write now: about ``budget`` bytes, so that acks are read between two writes."""
+        frames: list[bytes] = []
+        if self._open and self._ping_due:
+            self._ping_due = False
+            frames.append(self._ping_frame)
+        if not self._proven:
+            return frames
+        self._sequence_ack_due = False
+        if (sequence_id := self._sequence.take(now)) is not None:
+            frames.append(self._codec.encode_upstream(wire.SequenceAck(sequence_id)))
+        if self._membership.leaving:
+            for group in self._membership.take_leaves():
+                # Acknowledged, so that it is written again if this transport loses it.
+                self._submit(wire.LeaveGroup(group)).purpose = "internal"
+        frames += self._pending.take(now, budget)
+        return frames
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing waits to be written."""
+        return self._pending.idle and not (self._proven and self._membership.leaving)
+
+    # Time
+
+    @property
+    def sequence_ack_deadline(self) -> float:
+        """When the service should hear what has come; ``math.inf`` when it knows."""
+        return self._sequence.due if self._proven and not self._sequence_ack_due else math.inf
+
+    @property
+    def ack_deadline(self) -> float:
+        """When an ack is overdue or a retry is due."""
+        return self._pending.deadline if self._proven else math.inf
+
+    @property
+    def next_deadline(self) -> float:
+        """When `handle_timeout` and `take_frames` have something to do without anything having happened."""
+        return min(self.sequence_ack_deadline, self.ack_deadline)
+
+    def handle_timeout(self, now: float) -> list[Output]:
+        """Time has passed: retries and a sequence ack are due, overdue acks are asked for or given up."""
+        outputs: list[Output] = []
+        if self._proven:
+            self._sequence_ack_due = self._sequence.due <= now
+            for operation in self._pending.expire(now):
+                self._settle(operation, outputs)
+        return outputs
+
+    @property
+    def pinged(self) -> bool:
+        """Whether a silence made a ping due, to which no answer has been noticed yet."""
+        return self._pinged_at is not None
+
+    def keep_alive(self, last_received: float, now: float) -> float | None:
+        """Say when to ask again, or ``None`` when the link is dead. Makes a ping due after a silence.
+
+        Args:
+            last_received: when the transport last brought a byte of any kind.
+            now: the present time on the same clock.
+        """
+        if self._pinged_at is not None and last_received < self._pinged_at:
+            deadline = self._pinged_at + self._settings.keep_alive_timeout
+            return deadline if now < deadline else None
+        self._pinged_at = None
+        deadline = last_received + self._settings.keep_alive_interval
+        if now < deadline:
+            return deadline
+        self._ping_due = True
+        self._pinged_at = now  # when it was due, not when it was written: a writer that is stuck is a dead link too
+        return now + self._settings.keep_alive_timeout
+
+    # Inside
+
+    def _submit(
+        self, message: Acknowledged, *, retries: int | None = None, repeat_in_new_session: bool = False
+    ) -> Operation:
+        return self._pending.submit(
+            message,
+            retries=self._settings.send_retries if retries is None else retries,
+            delays=self._retry_delays(),
+            repeat_in_new_session=repeat_in_new_session,
+        )
+
+    def _join(self, group: str, purpose: Purpose) -> Operation:
+        operation = self._submit(wire.JoinGroup(group))
+        operation.purpose = purpose
+        self._membership.hold(group)
+        return operation
+
+    def _control(
+        self, message: wire.Control | wire.UnknownMessage, size: int, now: float, outputs: list[Output]
+    ) -> None:
+        match message:
+            case wire.Ack():
+                if operation := self._pending.acknowledge(message, now):
+                    self._settle(operation, outputs)
+            case wire.ConnectedMessage():
+                self._connected(message, outputs)
+            case wire.DisconnectedMessage():
+                self._goodbye = message.message or ""
+            case wire.UnknownMessage():
+                self.unknown += 1
+                if message.sequence_id is not None:
+                    self._sequence.note(message.sequence_id, size, now)
+            case _:
+                pass  # a pong has done its work by coming
+
+    def _connected(self, message: wire.ConnectedMessage, outputs: list[Output]) -> None:
+        if message.connection_id != self.connection_id:
+            if self.state == "connected":  # unheard of, but said clearly enough
+                self._lose_session(outputs)
+            self._begin_session(message, outputs)
+        self._reconnection_token = message.reconnection_token or self._reconnection_token
+
+    def _begin_session(self, message: wire.ConnectedMessage, outputs: list[Output]) -> None:
+        self._sessions += 1
+        self.connection_id = message.connection_id
+        self.user_id = message.user_id
+        self._poison = []
+        self._sequence.reset()
+        self.state = "connected"
+        self._proven = True
+        outputs.append(
+            Connected(connection_id=message.connection_id, user_id=message.user_id, first=self._sessions == 1)
+        )
+        self._membership.new_session()
+        joining = {each.message.group for each in self._pending if isinstance(each.message, wire.JoinGroup)}
+        for group in self._membership.wanted():
+            if group not in joining:
+                self._join(group, "internal")
+        self._pending.new_session()
+
+    def _recovery_answered(self, frame: bytes, connection_id: str, now: float, outputs: list[Output]) -> None:
+        """Take the first frame after a recovery: whatever it is, the session lives, unless it begins another."""
+        try:
+            message = self._codec.decode_downstream(frame)
+        except UnreadableFrame:
+            message = None
+        if isinstance(message, wire.ConnectedMessage) and message.connection_id != connection_id:
+            self._lose_session(outputs)
+            return
+        self._recovery = None
+        self._proven = True
+        self.state = "connected"
+        self._sequence.rearm(now)
+        self._pending.refill()
+        outputs.append(Recovered(connection_id=connection_id))
+
+    def _lose_session(self, outputs: list[Output]) -> None:
+        self.state = "reconnecting"
+        self._proven = False
+        self.connection_id = None
+        self._reconnection_token = None
+        self._recovery = None
+        for operation in self._pending.session_lost():
+            self._settle(operation, outputs)
+
+    def _settle(self, operation: Operation, outputs: list[Output]) -> None:
+        """An operation has its outcome: let membership know, and whoever waits."""
+        message, outcome = operation.message, operation.outcome
+        if isinstance(message, wire.JoinGroup):
+            if operation.purpose == "explicit" and isinstance(outcome, Done):
+                self._membership.join(message.group)
+            self._membership.release(message.group, maybe_joined=not isinstance(outcome, Refused))
+            if operation.purpose == "internal" and not isinstance(outcome, Done):
+                missing = wire.WireError("Timeout", "no ack came in time")
+                error = outcome.error if isinstance(outcome, Refused) else missing
+                outputs.append(GroupRefused(message.group, error))
+        if operation.purpose != "internal":
+            outputs.append(operation)
