@@ -128,9 +128,8 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UnreadableFrame: what the frame is, or one of the ids in it, cannot be read. The text quotes nothing of it.
         """
-        start = 1
-        if frame.startswith(b'{"sequenceId":'):
-            start = frame.find(b",", 0, 40) + 1
+        # The type comes first, or right after the sequence id.
+        start = frame.find(b",") + 1 if frame.startswith(b'{"sequenceId":') else 1
         message: GroupMessage | ServerMessage
         try:
             if frame.startswith(_FROM_GROUP, start):
