@@ -24,8 +24,8 @@ _FIRST_CONTROL = _FINAL | _CLOSE
 """Among legal first bytes, this one and those above are control frames."""
 _LEGAL_FIRST_BYTES = frozenset((0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
 
-_CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
-"""What may stand in a close frame: IANA's registry of close codes without those for local use, and the free ranges."""
+_CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)))
+"""What may stand in a close frame: what wsproto, which has to answer it, takes too; IANA also lists 1014 by now."""
 _NO_CODE = 1005
 
 _utf8 = codecs.getincrementaldecoder("utf-8")

@@ -1,0 +1,335 @@
+"""The stream that trio-websocket is given in place of the real one, on either side of a connection.
+
+trio-websocket keeps what it is good at: the handshake, answering pings, the closing handshake. It never sees a data
+frame, since its way with them costs twenty times what it takes to cut them out in bulk, and since a caller cancelled
+while it sends one leaves half a frame on the wire. So a `FrameStream` has two faces:
+
+* As a `trio.abc.Stream` it is what trio-websocket reads and writes. While the handshake lasts, bytes pass straight
+  through. Afterwards reading gives only the control frames that the receive loop comes across, and writing only puts
+  bytes into the queue.
+* One receive loop calls `FrameStream.receive_batch`; one writer loops over `FrameStream.wait_for_work` and
+  `FrameStream.flush`. They alone touch the real stream then, so nothing collides in it, and a frame is either written
+  whole or the last thing that the peer sees.
+"""
+
+from __future__ import annotations
+
+import re
+
+import trio
+
+from ..protocol.errors import ProtocolViolation
+from ..protocol.frame_reader import FrameReader
+from ..protocol.frame_writer import encode_close, encode_frame
+from .randomness import ByteSource, system_bytes
+
+_RECEIVE_SIZE = 65_536
+_CONTROL_LIMIT = 16_384
+"""Bytes of control frames that may wait for trio-websocket before the receive loop waits too."""
+_REPLY_LIMIT = 262_144
+"""Queued bytes above which trio-websocket waits: or a flood of pings, whose answers nobody reads, would fill memory."""
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+"""What h11 takes for the end of a head too: where the frames begin must not be a matter of opinion."""
+_SWITCHES = re.compile(rb"HTTP/\d\.\d 101\b")
+_STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
+_CLOSE = b"\x88"
+_ABNORMAL = 1006
+
+
+class TransportEnded(Exception):
+    """A connection is over: the peer closed it, broke the protocol, or is gone."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the connection ended with close code {code}")
+        self.code = code
+        """The peer's close code, 1005 if its close frame held none; 1006 when none came; or that of its violation."""
+        self.reason = reason
+        """The text of the peer's close frame, or what went wrong."""
+
+
+class FrameStream(trio.abc.Stream):
+    """The bytes of one WebSocket connection, shared between trio-websocket and our own receive loop and writer.
+
+    Args:
+        inner: the real stream.
+        client: which side of the connection this is.
+        max_message_size: of received messages, in bytes.
+        random_bytes: where the masks of a client's frames come from.
+        head: bytes that were read from ``inner`` already; they count as if they came first.
+    """
+
+    def __init__(
+        self,
+        inner: trio.abc.Stream,
+        *,
+        client: bool,
+        max_message_size: int,
+        random_bytes: ByteSource = system_bytes,
+        head: bytes = b"",
+    ) -> None:
+        self.last_received = trio.current_time()
+        """When the last bytes came, of whatever kind, in trio's time; before that, when this was made."""
+        self.queued_bytes = 0
+        """Bytes that were queued and that the real stream has not taken, those being sent included."""
+        self._inner = inner
+        self._client = client
+        self._random_bytes = random_bytes
+        # Receiving
+        self._receives_frames = False
+        """The head of the handshake went by: what comes next is frames."""
+        self._rejected = False
+        """It went by, and was no 101: what comes next is the body of that answer."""
+        self._head = bytearray()
+        """What went by of the head so far."""
+        self._early = head
+        """Bytes that were read before their time: before the handshake, and behind its head."""
+        self._reader = FrameReader(masked=not client, max_message_size=max_message_size)
+        self._control = bytearray()
+        """Control frames that trio-websocket has still to take."""
+        self._ended: tuple[int, str] | None = None
+        self._control_changed = trio.lowlevel.ParkingLot()
+        # Sending
+        self._sends_frames = False
+        """The 101 went by: what is sent from here on is frames, in the queue."""
+        self._queue: list[bytes] = []
+        self._close_queued = False
+        self._woken = False
+        self._dead = False
+        self._work_came = trio.lowlevel.ParkingLot()
+        self._queue_shrank = trio.lowlevel.ParkingLot()
+
+    # For the receive loop
+
+    async def receive_batch(self) -> list[bytes]:
+        """Give every message that has come, at least one: text as plain ``bytes``, binary as `BinaryMessage`.
+
+        Only one task may receive at a time.
+
+        Raises:
+            TransportEnded: the connection is over. All messages before its end were given.
+
+        Back-pressure: the peer is read from only while this runs. It waits too while trio-websocket has a lot of
+        pings to answer and the peer does not read the answers.
+
+        Cancellation: nothing is lost; what came is given by the next call.
+        """
+        while True:
+            while len(self._control) > _CONTROL_LIMIT and self._ended is None:
+                await self._control_changed.park()
+            if self._ended is not None:
+                await trio.lowlevel.checkpoint()
+                raise TransportEnded(*self._ended)
+            data = await self._receive(_RECEIVE_SIZE)
+            messages = self._reader.feed(data)
+            self._control += self._reader.take_control()
+            if self._reader.close is not None:
+                self._ended = self._reader.close
+            elif self._reader.violation is not None:
+                self._fail(self._reader.violation)
+            elif not data:
+                self._ended = (_ABNORMAL, "")
+            if self._control or self._ended is not None:
+                self._control_changed.unpark_all()
+            if messages:
+                return messages
+
+    # For the writer
+
+    def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
+        """Put a message into the queue, for the next `flush`.
+
+        Raises:
+            trio.BrokenResourceError: nothing can be sent any more: a close frame is queued, or the stream is dead.
+        """
+        self._check_alive()
+        if self._close_queued:
+            raise trio.BrokenResourceError("a close frame was sent")
+        self._enqueue(encode_frame(payload, binary=binary, mask_key=self._mask_key()))
+
+    def wake(self) -> None:
+        """Let the running, or else the next, `wait_for_work` return."""
+        self._woken = True
+        self._work_came.unpark_all()
+
+    async def wait_for_work(self) -> None:
+        """Wait until something is queued, or `wake` was called since the last time that this returned.
+
+        Raises:
+            trio.BrokenResourceError: the stream is dead.
+
+        Cancellation: a `wake` is kept for the next call.
+        """
+        await trio.lowlevel.checkpoint()
+        self._check_alive()
+        while not self._queue and not self._woken:
+            await self._work_came.park()
+            self._check_alive()
+        self._woken = False
+
+    async def flush(self) -> None:
+        """Send all that is queued, as one piece. Only the writer may call it.
+
+        Raises:
+            trio.BrokenResourceError: it cannot be sent, now or ever. Receiving goes on, since a close frame that the
+                peer sent before may still tell why.
+
+        Cancellation: what got out may end within a frame, so the stream is closed on the spot and dead for good. The
+        peer sees an abrupt end, never garbage.
+        """
+        self._check_alive()
+        if not self._queue:
+            await trio.lowlevel.checkpoint()
+            return
+        data = b"".join(self._queue)
+        self._queue.clear()
+        await self._send(data)
+        self.queued_bytes -= len(data)
+        self._queue_shrank.unpark_all()
+
+    # For trio-websocket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Give bytes of the handshake, then control frames as the receive loop finds them, then ``b""`` at the end.
+
+        Raises:
+            TransportEnded: the connection ended during the handshake. trio-websocket knows no such end: it would let
+                its caller wait for ever, so this is made to go through it.
+
+        Cancellation: nothing is lost.
+        """
+        if not self._receives_frames:
+            return await self._receive_handshake(max_bytes)
+        await trio.lowlevel.checkpoint()
+        while not self._control and self._ended is None:
+            await self._control_changed.park()
+        data = bytes(self._control[:max_bytes])
+        del self._control[: len(data)]
+        self._control_changed.unpark_all()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes of the handshake; then put a control frame into the queue.
+
+        Back-pressure: a frame waits while the queue is very long.
+
+        Cancellation: in the handshake, as `flush`; later nothing was queued.
+        """
+        data = bytes(data)
+        if not self._sends_frames:
+            await self._send(data)
+            self._sends_frames = not self._client and _SWITCHES.match(data) is not None
+            return
+        await trio.lowlevel.checkpoint()
+        while self.queued_bytes > _REPLY_LIMIT and not self._dead:
+            await self._queue_shrank.park()
+        self._check_alive()
+        self._enqueue(data)
+        if data[:1] == _CLOSE:
+            self._close_queued = True
+            self._queue_shrank.unpark_all()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Do nothing, since `send_all` only fills a queue.
+
+        Cancellation: changes nothing.
+        """
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Close the real stream once the queue is sent and, if the peer closed, the answer to it.
+
+        So the writer has to run meanwhile, and neither it nor the receive loop may call this.
+
+        Cancellation: the stream is closed at once.
+        """
+        try:
+            while not self._dead and (self.queued_bytes or self._owes_close()):
+                await self._queue_shrank.park()
+        finally:
+            self._die()
+            await self._inner.aclose()
+
+    # Within
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
+        """Give what comes next, or ``b""`` however the connection ended."""
+        if self._early:
+            await trio.lowlevel.checkpoint()
+            data, self._early = self._early[:max_bytes], b"" if max_bytes is None else self._early[max_bytes:]
+            return data
+        try:
+            # A stream may give a bytearray, slices of which would be bytearrays too.
+            data = bytes(await self._inner.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+        if data:
+            self.last_received = trio.current_time()
+        return data
+
+    async def _receive_handshake(self, max_bytes: int | None) -> bytes:
+        data = await self._receive(max_bytes)
+        if not data and not self._dead:
+            status = _STATUS.match(self._head)
+            answered = f", after an answer with status {status[1].decode()}" if status else ""
+            raise TransportEnded(_ABNORMAL, f"the connection ended during the handshake{answered}")
+        if self._rejected:
+            return data
+        before = len(self._head)
+        self._head += data
+        end = _END_OF_HEAD.search(self._head, max(0, before - 2))
+        if end is None:
+            return data
+        if self._client and not _SWITCHES.match(self._head):
+            self._rejected = True
+            return data
+        self._receives_frames = True
+        self._sends_frames = self._client
+        size = end.end() - before
+        self._early = data[size:] + self._early
+        return data[:size]
+
+    def _fail(self, violation: ProtocolViolation) -> None:
+        """Tell the peer what it did wrong, without trio-websocket, which sees no data frames."""
+        self._ended = (violation.code, violation.reason)
+        if not self._close_queued and not self._dead:
+            self._enqueue(encode_close(violation.code, violation.reason, mask_key=self._mask_key()))
+            self._close_queued = True
+
+    def _owes_close(self) -> bool:
+        """Whether the peer's close frame was handed to trio-websocket, whose answer has not come yet."""
+        return self._reader.close is not None and not self._close_queued
+
+    def _mask_key(self) -> bytes | None:
+        return self._random_bytes(4) if self._client else None
+
+    def _enqueue(self, frame: bytes) -> None:
+        self._queue.append(frame)
+        self.queued_bytes += len(frame)
+        if self._work_came:
+            self._work_came.unpark_all()
+
+    async def _send(self, data: bytes) -> None:
+        self._check_alive()
+        try:
+            await self._inner.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._die()
+            raise trio.BrokenResourceError("the connection broke") from error
+        except BaseException:
+            # Cancelled: how much got out is unknown. The shield lets the reason for this be what is raised.
+            self._die()
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._inner)
+            raise
+
+    def _check_alive(self) -> None:
+        if self._dead:
+            raise trio.BrokenResourceError("the connection broke, or was closed")
+
+    def _die(self) -> None:
+        self._dead = True
+        self._queue.clear()
+        self.queued_bytes = 0
+        self._work_came.unpark_all()
+        self._queue_shrank.unpark_all()
