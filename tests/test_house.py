@@ -30,8 +30,8 @@ PARTS = {
 }
 """What each part may import: parts of the package and other libraries; itself and the standard library always."""
 
-# The command line stands above them all.
-ALLOWED = PARTS | {"cli": {"trio", *PARTS}, "__main__": {"cli"}}
+# The commands stand above them all.
+ALLOWED = PARTS | {"demo": {"trio", *PARTS}, "cli": {"trio", "demo", *PARTS}, "__main__": {"cli"}}
 
 ALLOWED_IN_ONE_MODULE = {
     "protocol.tokens": {"jwt"},
@@ -190,7 +190,7 @@ def test_importing_the_package_loads_the_client_only() -> None:
     program = f"import json, sys, {PACKAGE}; print(json.dumps(sorted(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     loaded: list[str] = json.loads(ran.stdout)
-    others = ("service", "webhooks", "emulator", "testing", "listener", "cli")
+    others = ("service", "webhooks", "emulator", "testing", "listener", "cli", "demo")
     unwanted = {"httpx", "httpcore", "google", "pytest", "rich", "azure", "opentelemetry", "trustme"}
     unwanted |= {f"{PACKAGE}.{name}" for name in others}
     assert PACKAGE in loaded
