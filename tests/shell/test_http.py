@@ -6,9 +6,8 @@ import gc
 import logging
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
-from typing import TypeAlias
 
 import h11
 import httpx
@@ -17,74 +16,11 @@ import trio
 import trio.testing
 from trio.testing import memory_stream_pair
 
+from tests.http_server import Server, reply
 from trio_webpubsub._shell.connector import connect_tcp
 from trio_webpubsub._shell.http import ConnectorTransport
 
 URL = "http://server/path"
-
-
-Answer: TypeAlias = Callable[["Server", trio.abc.Stream, h11.Connection, h11.Request], Awaitable[None]]
-
-
-class Server:
-    """Gives streams, each with a task at its other end that answers requests, and notes what came."""
-
-    def __init__(self, nursery: trio.Nursery, answer: Answer) -> None:
-        self.nursery = nursery
-        self.answer = answer
-        self.connects: list[tuple[str, int, bool]] = []
-        self.requests: list[tuple[int, bytes, bytes]] = []
-        self.streams: list[trio.abc.Stream] = []
-        self.open: set[int] = set()
-
-    async def __call__(self, host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        ours, theirs = memory_stream_pair()
-        self.connects.append((host, port, ssl_context is not None))
-        self.nursery.start_soon(self.serve, theirs)
-        return ours
-
-    async def serve(self, stream: trio.abc.Stream) -> None:
-        number = len(self.streams)
-        self.streams.append(stream)
-        self.open.add(number)
-        connection = h11.Connection(h11.SERVER)
-        body = b""
-        request: h11.Request | None = None
-        async with stream:
-            while True:
-                try:
-                    event = connection.next_event()
-                except h11.RemoteProtocolError:
-                    break
-                if event is h11.NEED_DATA:
-                    try:
-                        connection.receive_data(bytes(await stream.receive_some()))
-                    except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        break
-                elif isinstance(event, h11.Request):
-                    request, body = event, b""
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                elif isinstance(event, h11.EndOfMessage):
-                    assert request is not None
-                    self.requests.append((number, request.target, body))
-                    try:
-                        await self.answer(self, stream, connection, request)
-                    except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        break
-                    if connection.our_state is h11.MUST_CLOSE:
-                        break
-                    connection.start_next_cycle()
-                else:
-                    break
-        self.open.discard(number)
-
-
-def reply(connection: h11.Connection, body: bytes = b"", *headers: tuple[str, str]) -> bytes:
-    head = [("content-length", str(len(body))), *headers]
-    events = [h11.Response(status_code=202, headers=head), h11.Data(data=body), h11.EndOfMessage()]
-    return b"".join(connection.send(event) or b"" for event in events)
 
 
 async def accept(server: Server, stream: trio.abc.Stream, connection: h11.Connection, request: h11.Request) -> None:

@@ -35,6 +35,9 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
 
     A connection is used again when its last response was read to the end. One that the server has closed meanwhile is
     noticed before a request goes out on it, and replaced. httpx's timeouts are kept, on trio's clock.
+
+    A callable that a request has as its extension ``sending`` is called when the first byte is about to go out:
+    whatever goes wrong before, the server knows nothing of the request.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
             if self._closed:
                 raise trio.ClosedResourceError("this transport was closed")
             connection = await self._connect(request.url, timeouts.get("connect"))
+            if "sending" in extensions:
+                extensions["sending"]()
             with _httpx_errors():
                 response = await connection.http.handle_async_request(
                     httpcore.Request(

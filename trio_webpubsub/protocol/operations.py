@@ -5,22 +5,28 @@ Source: the data-plane specification 2024-12-01 (``specification/webpubsub`` in 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from .names import MAX_TTL_SECONDS, check_connection_id, check_group, check_hub, check_text, check_user_id
+from .payloads import payload_of
 
 API_VERSION = "2024-12-01"
 """The newest stable version of the REST API."""
 
 ContentType: TypeAlias = Literal["text/plain", "application/json", "application/octet-stream"]
 """What a message can be sent as."""
+
+_CONTENT_TYPES: dict[str, ContentType] = {
+    "text": "text/plain",
+    "json": "application/json",
+    "binary": "application/octet-stream",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +128,15 @@ def encode_message(message: Any, content_type: ContentType | None = None) -> tup
         ValueError: not a content type that messages can have, or a value that JSON does not have (NaN, infinity).
         TypeError: ``message`` cannot be sent as ``content_type``, or as JSON.
     """
-    if content_type not in (None, "text/plain", "application/json", "application/octet-stream"):
-        raise ValueError("a message is sent as text/plain, application/json or application/octet-stream")
-    if isinstance(message, bytes | bytearray | memoryview):
-        return content_type or "application/octet-stream", bytes(cast("bytes", message))
-    if isinstance(message, str) and content_type in (None, "text/plain"):
-        return "text/plain", check_text(message, "message").encode()
-    if content_type in (None, "application/json"):
-        return "application/json", _json(message)
-    raise TypeError(f"{type(message).__name__} cannot be sent as {content_type}")
+    if content_type not in (None, *_CONTENT_TYPES.values()):
+        raise ValueError(f"a message is sent as one of {', '.join(_CONTENT_TYPES.values())}")
+    is_bytes = isinstance(message, bytes | bytearray | memoryview)
+    if content_type is not None and is_bytes:
+        return content_type, payload_of(message).body
+    if content_type == "application/octet-stream" or (content_type == "text/plain" and not isinstance(message, str)):
+        raise TypeError(f"{type(message).__name__} cannot be sent as {content_type}")
+    payload = payload_of(message, "json" if content_type == "application/json" else None)
+    return _CONTENT_TYPES[payload.data_type], payload.body
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes) -> tuple[str | None, str]:
@@ -207,29 +213,3 @@ def _check_ttl(seconds: object) -> int:
     if not 0 <= seconds <= MAX_TTL_SECONDS:
         raise ValueError(f"message_ttl_seconds is a number from 0 to {MAX_TTL_SECONDS}")
     return seconds
-
-
-def _json(value: Any) -> bytes:
-    try:
-        encoded = msgspec.json.encode(value)
-    except UnicodeError:
-        raise ValueError("the message holds a lone surrogate, which no encoding can carry") from None
-    if b"null" in encoded and _holds_nan(msgspec.to_builtins(value)):
-        # msgspec writes them as null without a word.
-        raise ValueError("JSON has no NaN and no infinity")
-    return encoded
-
-
-def _holds_nan(value: Any) -> bool:
-    left: list[Any] = [value]
-    while left:
-        match left.pop():
-            case float() as number if not math.isfinite(number):
-                return True
-            case {} as members:
-                left += members.values()
-            case [*items]:
-                left += items
-            case _:
-                pass
-    return False
