@@ -63,7 +63,7 @@ def functions_of(value: Any) -> Iterator[Callable[..., Any]]:
 
 def what_is_missing(name: str, value: Any, described: set[str]) -> list[str]:
     """Say what a public name lacks."""
-    if not (isinstance(value, type) or callable(value)) or not hasattr(value, "__qualname__"):
+    if not (isinstance(value, type) or inspect.isroutine(value)):  # a constant or an alias
         return [] if name in described else [f"{name}: docstring"]
     missing: list[str] = []
     if isinstance(value, type) and (not value.__doc__ or value.__doc__.startswith(f"{value.__name__}(")):

@@ -1,0 +1,18 @@
+"""Fixtures of the client's tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+
+from .raw_service import RawService, raw_service
+
+
+@pytest.fixture
+async def service(autojump_clock: trio.testing.MockClock) -> AsyncIterator[RawService]:
+    """A raw service on the virtual clock."""
+    async with raw_service() as service:
+        yield service

@@ -1,0 +1,279 @@
+"""Cancelling, and leaving the block in every way."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_webpubsub import (
+    ClientStopped,
+    ConnectFailed,
+    DeliveryUnknown,
+    InternalError,
+    open_client,
+)
+
+from .raw_service import URL, RawService
+
+
+class Oops(Exception):
+    pass
+
+
+async def test_the_blocks_exception_comes_out_as_it_is(autojump_clock: MockClock, service: RawService) -> None:
+    error = Oops()
+    with pytest.raises(Oops) as caught:
+        async with open_client(URL, connector=service.connector):
+            raise error
+    assert caught.value is error
+    assert caught.value.__context__ is None
+
+
+async def test_the_blocks_own_exception_group_comes_out_as_it_is(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    group = ExceptionGroup("the user's", [Oops(), ValueError()])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_client(URL, connector=service.connector):
+            raise group
+    assert caught.value is group
+
+
+async def test_a_block_left_by_an_exception_closes_within_half_a_second(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    start = trio.current_time()
+    with pytest.raises(Oops):
+        async with open_client(URL, connector=service.connector):
+            peer = await service.next()
+            peer.stream.silence()
+            raise Oops
+    assert trio.current_time() - start <= 0.5
+
+
+async def test_a_block_left_normally_closes_within_its_timeout(autojump_clock: MockClock, service: RawService) -> None:
+    start = trio.current_time()
+    async with open_client(URL, connector=service.connector, close_timeout=2):
+        peer = await service.next()
+        peer.stream.silence()
+    assert trio.current_time() - start <= 2
+
+
+async def test_cancelling_the_block_ends_it(autojump_clock: MockClock, service: RawService) -> None:
+    with trio.move_on_after(1) as scope:
+        async with open_client(URL, connector=service.connector):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def test_a_shielded_goodbye_still_has_a_writer(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    said: list[object] = []
+
+    async def play() -> None:
+        peer = await service.next()
+        said.append((await peer.answer("sendToGroup"))["data"])
+
+    nursery.start_soon(play)
+    with trio.move_on_after(1):
+        async with open_client(URL, connector=service.connector) as client:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await client.send_to_group("g", "bye")
+    assert said == ["bye"]
+
+
+async def test_an_outer_cancel_in_the_tick_of_connected_does_not_hang(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    service.greet = False
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def live() -> None:
+                async with open_client(URL, connector=service.connector):
+                    await trio.sleep_forever()
+
+            nursery.start_soon(live)
+            peer = await service.next()
+            await peer.connected()
+            scope.cancel()
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("checkpoints", range(12))
+async def test_cancelling_the_opening_anywhere_leaves_nothing(
+    autojump_clock: MockClock, service: RawService, checkpoints: int
+) -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def live() -> None:
+                async with open_client(URL, connector=service.connector):
+                    await trio.sleep_forever()
+
+            nursery.start_soon(live)
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            scope.cancel()
+    assert scope.cancelled_caught
+
+
+async def test_a_send_cancelled_after_the_write_is_not_repeated(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        with trio.move_on_after(1) as scope:
+            await client.send_to_group("g", "once")
+        assert scope.cancelled_caught
+        await peer.expect("sendToGroup")
+        peer.cut()
+        peer = await service.next()
+        await peer.expect("ping")
+        await peer.send(type="pong")
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.answer, "sendToGroup")
+            await client.send_to_group("g", "another")
+
+
+async def test_a_send_cancelled_before_the_write_never_goes_out(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.send_to_group("g", "never")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.answer, "sendToGroup")
+            await client.send_to_group("g", "another")
+
+
+async def test_a_cancelled_join_is_undone(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        with trio.move_on_after(1):
+            await client.join_group("g")
+        assert (await peer.expect("joinGroup"))["group"] == "g"
+        assert (await peer.expect("leaveGroup"))["group"] == "g"
+
+
+async def test_a_cancelled_entry_into_a_subscription_is_undone(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        with trio.move_on_after(1):
+            async with client.group_messages("g"):
+                pytest.fail("no ack ever came")
+        await peer.expect("joinGroup")
+        await peer.expect("leaveGroup")
+
+
+async def test_operations_of_other_tasks_end_with_the_block(autojump_clock: MockClock, service: RawService) -> None:
+    async with trio.open_nursery() as nursery:
+        async with open_client(URL, connector=service.connector, max_pending_sends=1) as client:
+
+            async def send() -> None:
+                with pytest.raises(DeliveryUnknown):
+                    await client.send_to_group("g", "hi")
+
+            async def wait_for_room() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await client.send_to_group("g", "hi")
+
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(wait_for_room)
+            await wait_all_tasks_blocked()
+        with pytest.raises(trio.ClosedResourceError):
+            await client.join_group("g")
+        with pytest.raises(trio.ClosedResourceError):
+            await client.send_to_group("g", "hi", ack=False)
+
+
+async def test_subscriptions_are_drained_and_end_with_the_block(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        messages = client.server_messages()
+        await peer.message(1, "last words", group=None)
+        await wait_all_tasks_blocked()
+    assert [message.data async for message in messages] == ["last words"]
+    assert [message async for message in client.server_messages()] == []
+
+
+async def test_what_is_queued_is_written_before_the_close(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    said: list[object] = []
+
+    async def play() -> None:
+        peer = await service.next()
+        said.extend([(await peer.expect("sendToGroup"))["data"] for _ in range(100)])
+        assert await peer.closed() == 1000
+
+    nursery.start_soon(play)
+    async with open_client(URL, connector=service.connector) as client:
+        for number in range(100):
+            await client.send_to_group("g", number, ack=False)
+    assert said == list(range(100))
+
+
+async def test_a_defect_in_the_background_cancels_the_block(
+    autojump_clock: MockClock, service: RawService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defective(*args: object) -> None:
+        raise KeyError("a planted defect")
+
+    with pytest.raises(InternalError) as caught:
+        async with open_client(URL, connector=service.connector) as client:
+            peer = await service.next()
+            monkeypatch.setattr(client._core.session, "receive", defective)
+            await peer.message(1)
+            await trio.sleep_forever()
+    assert caught.value.__cause__ is not None
+
+
+async def test_an_interrupt_in_the_background_comes_out_as_it_is(
+    autojump_clock: MockClock, service: RawService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        async with open_client(URL, connector=service.connector) as client:
+            peer = await service.next()
+            monkeypatch.setattr(client._core.session, "receive", interrupted)
+            await peer.message(1)
+            await trio.sleep_forever()
+
+
+async def test_an_interrupt_in_the_block_comes_out_as_it_is(autojump_clock: MockClock, service: RawService) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        async with open_client(URL, connector=service.connector):
+            raise KeyboardInterrupt
+
+
+async def test_after_giving_up_every_call_says_so(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        messages = client.server_messages()
+        await peer.message(1, "last words", group=None)
+        await wait_all_tasks_blocked()
+        service.reject = 403
+        await peer.websocket.aclose(1008)
+        assert (await messages.receive()).data == "last words"
+        with pytest.raises(ClientStopped, match="403"):
+            await messages.receive()
+        with pytest.raises(ClientStopped, match="403"):
+            await client.send_to_group("g", "hi")
+        # Leaving the block normally now says nothing more: it was told.
+
+
+async def test_a_failure_to_connect_is_raised_and_not_its_consequences(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    service.subprotocol = None
+    with pytest.raises(ConnectFailed, match="subprotocol"):
+        async with open_client(URL, connector=service.connector):
+            pytest.fail("no session can begin")

@@ -1,0 +1,1 @@
+"""The WebSocket client. Its public names are those of `trio_webpubsub`."""

@@ -1,0 +1,148 @@
+"""One transport at work: the receive loop, the writer, the ticker and the keep-alive, a task and a function each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from .._shell.frame_stream import TransportEnded
+from ..protocol.session import Output, Session
+from .subscription import Router
+from .transport import Transport
+
+logger = logging.getLogger("trio_webpubsub.client")
+
+ABNORMAL_CLOSURE = 1006
+"""The code that stands for no close frame."""
+
+LAST_WORDS = 0.5
+"""Seconds that a transport which has ended gets for answering a close frame."""
+
+Dispatch = Callable[[Sequence[Output], Sequence[int]], None]
+"""Takes a session's outputs, and beside each the size of the message's frame."""
+
+
+class Connection:
+    """Moves bytes and time between a transport and the session, until the transport ends."""
+
+    def __init__(
+        self, session: Session, transport: Transport, router: Router, dispatch: Dispatch, written: Callable[[], None]
+    ) -> None:
+        self._session = session
+        self._transport = transport
+        self._router = router
+        self._dispatch = dispatch
+        self._written = written
+        self._binary = session.binary
+        self._proven = trio.Event()
+        self._tick_scope = trio.CancelScope()
+        self._keep_alive_scope = trio.CancelScope()
+        self.busy = False
+        """Whether something taken from the session is being written."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether the transport ever carried the session."""
+        return self._proven.is_set()
+
+    def wake_writer(self) -> None:
+        """Something may be there to write."""
+        self._transport.wake()
+
+    async def run(self, name: str, proof_timeout: float) -> TransportEnded:
+        """Work until the transport ends; tells how it did.
+
+        Args:
+            name: what the tasks are called in a traceback.
+            proof_timeout: seconds until the transport must have shown that it carries the session.
+        """
+        self._session.transport_opened()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, name=f"writer {name}")
+            nursery.start_soon(self._tick, name=f"sequence-ack ticker {name}")
+            nursery.start_soon(self._keep_alive, proof_timeout, name=f"keep-alive {name}")
+            ended = await self._receive()
+            self._dispatch(self._session.transport_ended(ended.code, ended.reason, trio.current_time()), ())
+            if ended.code != ABNORMAL_CLOSURE:
+                with trio.move_on_after(LAST_WORDS):
+                    await self._transport.finish()
+            nursery.cancel_scope.cancel()
+        return ended
+
+    async def aclose(self, code: int) -> None:
+        """Do the closing handshake while the tasks still run; `run` then comes to its end."""
+        await self._transport.aclose(code)
+
+    async def _receive(self) -> TransportEnded:
+        session, transport, router = self._session, self._transport, self._router
+        while True:
+            try:
+                batch = await transport.receive_batch()
+            except TransportEnded as ended:
+                return ended
+            outputs, sizes = session.receive(batch, trio.current_time())
+            self._dispatch(outputs, sizes)
+            if not self._proven.is_set() and session.proven:
+                self._proven.set()
+            if not session.idle:  # an ack may have made room, or asked for a new id
+                self.wake_writer()
+            self._rearm()
+            if session.worthless:
+                logger.warning("nothing readable comes any more, dropping the link")
+                await transport.abort()
+            router.sweep()
+            if router.crowded:
+                await router.polite_pause()
+
+    async def _write(self) -> None:
+        session, transport = self._session, self._transport
+        try:
+            while True:
+                self.busy = True
+                while (frames := session.take_frames(trio.current_time())) or transport.queued_bytes:
+                    for frame in frames:
+                        transport.queue_frame(frame, binary=self._binary)
+                    self._rearm()
+                    await transport.flush()
+                    self._written()
+                self.busy = False
+                self._written()
+                await transport.wait_for_work()
+        except trio.BrokenResourceError:
+            # The receive loop tells how it ended. If only this direction broke, it has to be told.
+            await transport.abort()
+
+    async def _tick(self) -> None:
+        session = self._session
+        while True:
+            with trio.CancelScope(deadline=session.next_deadline) as self._tick_scope:
+                await trio.sleep_forever()
+            self._dispatch(session.handle_timeout(trio.current_time()), ())
+            self.wake_writer()
+
+    async def _keep_alive(self, proof_timeout: float) -> None:
+        session, transport = self._session, self._transport
+        with trio.move_on_after(proof_timeout):
+            await self._proven.wait()
+        if not self._proven.is_set():
+            logger.info("no sign of the session on the new link")
+            await transport.abort()
+            return
+        while (deadline := session.keep_alive(transport.last_received, trio.current_time())) is not None:
+            self.wake_writer()
+            with trio.CancelScope(deadline=deadline) as self._keep_alive_scope:
+                await trio.sleep_forever()
+        logger.warning("no answer to a ping, dropping the link")
+        await transport.abort()
+
+    def _rearm(self) -> None:
+        """Make the timers of the ticker and the keep-alive fit what has just happened."""
+        session = self._session
+        if session.next_deadline < self._tick_scope.deadline:
+            self._tick_scope.deadline = session.next_deadline
+        if session.pinged and self._proven.is_set():
+            deadline = session.keep_alive(self._transport.last_received, trio.current_time())
+            if deadline is not None:
+                self._keep_alive_scope.deadline = deadline

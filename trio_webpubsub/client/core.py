@@ -1,0 +1,259 @@
+"""What stands between the client's face and its background tasks: the session, and everybody who waits for it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from ..errors import AckTimeout, ClientStopped, ConnectFailed, DeliveryUnknown, GroupLost, SendFailed
+from ..protocol import wire
+from ..protocol.messages import Connected, GroupMessage, Recovered, RejoinFailed, SendResult, ServerMessage
+from ..protocol.pending import Done, NeverSent, Operation, Refused, Unanswered, Unknown
+from ..protocol.session import GroupRefused, Output, Session
+from ..protocol.urls import ClientUrl
+from .connection import Connection
+from .subscription import Route, Router
+from .supervisor import OpenTransport, Supervisor
+from .transport import Transport
+from .url_source import UrlSource
+
+logger = logging.getLogger("trio_webpubsub.client")
+
+MAX_POSTED_BYTES = 256 * 1024
+"""Sends without an ack wait while more than this is queued for the writer."""
+
+POSTS_PER_SCHEDULE_POINT = 64
+NORMAL_CLOSURE = 1000
+
+
+class Core:
+    """Waits for the session on behalf of callers, and hands its outputs on."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        urls: UrlSource,
+        open_transport: OpenTransport,
+        connect_timeout: float,
+        max_pending_sends: int,
+        max_pending_bytes: int,
+    ) -> None:
+        self.session = session
+        self.router = Router()
+        self._supervisor = Supervisor(
+            session,
+            urls=urls,
+            open_transport=open_transport,
+            make_connection=self._make_connection,
+            dispatch=self._dispatch,
+            connect_timeout=connect_timeout,
+            random=random.random,
+        )
+        self._max_pending_sends = max_pending_sends
+        self._max_pending_bytes = max_pending_bytes
+        self._room = trio.lowlevel.ParkingLot()  # for callers that wait until less is pending
+        self._posting = trio.lowlevel.ParkingLot()  # for callers that wait until the writer has caught up
+        self._drained = trio.lowlevel.ParkingLot()  # for a block that is being left
+        self._post_credit = POSTS_PER_SCHEDULE_POINT
+        self._ready = trio.Event()
+        self._failure: ConnectFailed | None = None
+        self._failure_told = False
+
+    # Group subscriptions
+
+    async def enter_group(self, group: str, route: Route[Any]) -> None:
+        """Join for a subscription. The route stands before the join goes out, so that no message is missed."""
+        await self.wait_for_room()
+        self.router.add(group, route)
+        operation = self.session.subscribe(group)
+        try:
+            await self.perform(operation)
+        except BaseException:
+            self._drop_route(group, route, maybe_joined=operation.writes > 0)
+            raise
+
+    def release_group(self, group: str, route: Route[Any]) -> None:
+        """End a subscription that joined its group."""
+        self._drop_route(group, route, maybe_joined=True)
+
+    def _drop_route(self, group: str, route: Route[Any], *, maybe_joined: bool) -> None:
+        if self.router.remove(group, route):
+            self.session.unsubscribe(group, maybe_joined=maybe_joined)
+            self._wake_writer()
+
+    # Operations
+
+    async def wait_for_room(self) -> None:
+        """Wait until few enough operations are pending; raise when there can be no more."""
+        session = self.session
+        self._raise_if_stopped()
+        while session.pending >= self._max_pending_sends or session.pending_bytes >= self._max_pending_bytes:
+            await self._room.park()
+            self._raise_if_stopped()
+
+    async def perform(self, operation: Operation) -> SendResult:
+        """Wait for an operation's outcome, and make it a result or an error."""
+        operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        self._wake_writer()
+
+        def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
+            self.session.withdraw(operation)
+            self._room.unpark()
+            self._wake_writer()  # a join may have to be undone
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        self._room.unpark()
+        match operation.outcome:
+            case Done(duplicated=duplicated):
+                return SendResult(ack_id=operation.ack_id, duplicated=duplicated)
+            case Refused(error=error):
+                raise _refusal(operation, error)
+            case Unanswered():
+                raise AckTimeout(operation.ack_id)
+            case Unknown():
+                raise DeliveryUnknown(operation.ack_id)
+            case NeverSent() | None:
+                raise self._stopped_error()
+
+    async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
+        """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
+        session = self.session
+        self._raise_if_stopped()
+        self._post_credit -= 1
+        if self._post_credit:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._post_credit = POSTS_PER_SCHEDULE_POINT
+            await trio.lowlevel.checkpoint()
+        while not session.can_post or session.posted_bytes >= MAX_POSTED_BYTES:
+            self._raise_if_stopped()
+            await self._posting.park()
+        session.post(message)
+        self._wake_writer()
+
+    # The end of it all
+
+    def end_of_subscriptions(self) -> Exception | None:
+        """How subscriptions end after the client: normally with its block, with an error when it gave up."""
+        return None if self._failure is None else self._give_up_error()
+
+    def untold_failure(self) -> Exception | None:
+        """Give the error with which the client gave up, if nobody has been told yet."""
+        return None if self._failure is None or self._failure_told else self._give_up_error()
+
+    def _raise_if_stopped(self) -> None:
+        if self.session.state == "stopped":
+            raise self._stopped_error()
+
+    def _stopped_error(self) -> Exception:
+        if self._failure is None:
+            return trio.ClosedResourceError("the client's block has ended")
+        return self._give_up_error()
+
+    def _give_up_error(self) -> Exception:
+        self._failure_told = True
+        return ClientStopped(str(self._failure))
+
+    # What the background tasks call
+
+    def _make_connection(self, transport: Transport) -> Connection:
+        return Connection(self.session, transport, self.router, self._dispatch, self._written)
+
+    def _dispatch(self, outputs: Sequence[Output], sizes: Sequence[int] = ()) -> None:
+        """Hand a session's outputs to whoever waits for them, in order."""
+        for index, output in enumerate(outputs):
+            match output:
+                case GroupMessage() | ServerMessage():
+                    self.router.message(output, sizes[index])
+                case Operation():
+                    if output.wake is not None:
+                        output.wake()
+                case GroupRefused(group=group, error=error):
+                    self._group_refused(group, SendFailed(0, error.name, error.message))
+                case _:
+                    logger.info("%s", output)
+                    self.router.lifecycle(output)
+                    if isinstance(output, Connected | Recovered):
+                        self._ready.set()
+                        self._posting.unpark_all()
+
+    def _group_refused(self, group: str, error: SendFailed) -> None:
+        self.router.lifecycle(RejoinFailed(group=group, error=error))
+        self.router.end_group(group, lambda: GroupLost(group, error))
+
+    def _written(self) -> None:
+        """The writer has caught up a little."""
+        if self.session.posted_bytes < MAX_POSTED_BYTES:
+            self._posting.unpark_all()
+        if self._all_written:
+            self._drained.unpark_all()
+
+    def _wake_writer(self) -> None:
+        if self._supervisor.connection is not None:
+            self._supervisor.connection.wake_writer()
+
+    # What the block calls
+
+    async def run(self, url: ClientUrl) -> None:
+        """Be the client until the session stops or no connection can be had."""
+        try:
+            await self._supervisor.run(url)
+        except ConnectFailed as error:
+            self._failure = error
+            self.stop(f"gave up: {error}")
+
+    async def wait_ready(self) -> None:
+        """Wait for the first session.
+
+        Raises:
+            ConnectFailed: there is none.
+        """
+        await self._ready.wait()
+        if self._failure is not None:
+            self._failure_told = True
+            raise self._failure
+
+    async def leave(self, *, drain: bool) -> None:
+        """Say goodbye: what is queued is written, then comes the closing handshake. Bounded by the caller."""
+        while drain and self.session.state != "stopped" and not self._all_written:
+            self._wake_writer()
+            await self._drained.park()
+        self.stop("the block was left")
+        if self._supervisor.connection is not None:
+            await self._supervisor.connection.aclose(NORMAL_CLOSURE)
+
+    def stop(self, reason: str) -> None:
+        """End everything that anybody waits for. Does nothing the second time."""
+        self._dispatch(self.session.stop(reason))
+        self.router.end_all(self.end_of_subscriptions)
+        for lot in (self._room, self._posting, self._drained):
+            lot.unpark_all()
+        self._ready.set()
+
+    @property
+    def _all_written(self) -> bool:
+        connection = self._supervisor.connection
+        return self.session.idle and not (connection is not None and connection.busy)
+
+
+def _refusal(operation: Operation, error: wire.WireError) -> SendFailed:
+    message = error.message
+    if error.name == "Forbidden":
+        match operation.message:
+            case wire.JoinGroup(group=group) | wire.LeaveGroup(group=group):
+                message += (
+                    f" (this takes the role webpubsub.joinLeaveGroup or webpubsub.joinLeaveGroup.{group};"
+                    " where the membership comes from elsewhere, use group_messages(..., join=False))"
+                )
+            case wire.SendToGroup(group=group):
+                message += f" (this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group})"
+            case wire.SendEvent():
+                pass
+    return SendFailed(operation.ack_id, error.name, message.strip())

@@ -1,0 +1,167 @@
+"""Connect, recover, reconnect: loops over connections, in the order that the session asks for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
+
+import trio
+
+from ..errors import ConnectFailed
+from ..protocol.backoff import full_jitter
+from ..protocol.messages import ConnectAttemptFailed
+from ..protocol.session import Output, Reconnect, Recover, Session, Stop
+from ..protocol.urls import ClientUrl
+from .connection import Connection
+from .transport import Transport
+from .url_source import UrlSource
+
+logger = logging.getLogger("trio_webpubsub.client")
+
+PROOF_TIMEOUT = 5.0
+"""Seconds after which a recovery that opened a socket but brought no frame counts as failed."""
+
+LASTED = 30.0
+"""Seconds after which a session counts as stable, so that its loss starts the back-off anew."""
+
+RECOVERY_BASE = 0.2
+RECOVERY_CAP = 2.0
+RECONNECT_BASE = 0.5
+RECONNECT_CAP = 30.0
+
+REFUSED = frozenset({400, 401, 403, 404})
+"""Handshake statuses that trying again with the same URL cannot change."""
+
+OpenTransport: TypeAlias = Callable[[ClientUrl, float], AbstractAsyncContextManager[Transport]]
+"""Opens a transport to a URL within so many seconds."""
+
+
+class Supervisor:
+    """Keeps the session on a transport for as long as there is any hope."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        urls: UrlSource,
+        open_transport: OpenTransport,
+        make_connection: Callable[[Transport], Connection],
+        dispatch: Callable[[list[Output]], None],
+        connect_timeout: float,
+        random: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._urls = urls
+        self._open_transport = open_transport
+        self._make_connection = make_connection
+        self._dispatch = dispatch
+        self._connect_timeout = connect_timeout
+        self._random = random
+        self._url: ClientUrl
+        """Where the present session was begun."""
+        self.connection: Connection | None = None
+        """The transport at work, if there is one."""
+
+    async def run(self, url: ClientUrl) -> None:
+        """Connect to ``url`` once, then live until the session says stop or no new session can be had.
+
+        Raises:
+            ConnectFailed: the first connect failed, or the last reconnect.
+        """
+        started = trio.current_time()
+        if error := await self._new_session(url):
+            raise error
+        delays = self._reconnect_delays()
+        while True:
+            match self._session.step:
+                case Stop():
+                    return
+                case Recover(deadline=deadline):
+                    await self._recover(deadline)
+                case Reconnect():
+                    if trio.current_time() - started > LASTED:
+                        delays = self._reconnect_delays()
+                    else:
+                        await trio.sleep(next(delays))
+                    started = await self._reconnect(delays)
+
+    async def _recover(self, deadline: float) -> None:
+        """Try to get the session onto a new transport, until that worked or it is lost."""
+        delays = full_jitter(self._random, base=RECOVERY_BASE, cap=RECOVERY_CAP)
+        while True:
+            step = self._session.step
+            if not isinstance(step, Recover):
+                return
+            now = trio.current_time()
+            if now >= deadline:
+                logger.warning("the session was not recovered in time")
+                self._dispatch(self._session.recovery_failed())
+                return
+            url = self._url.recovery(step.connection_id, step.reconnection_token)
+            error = await self._attempt(url, min(self._connect_timeout, deadline - now), PROOF_TIMEOUT)
+            if error is None:
+                return
+            if error.status in REFUSED:
+                self._dispatch(self._session.recovery_failed())
+            if isinstance(self._session.step, Recover):
+                delay = min(next(delays), max(deadline - trio.current_time(), 0))
+                self._attempt_failed(error, delay)
+                await trio.sleep(delay)
+            else:
+                self._attempt_failed(error, 0)
+
+    async def _reconnect(self, delays: Iterator[float]) -> float:
+        """Get a new session. Gives the time when its transport opened, after it has ended.
+
+        Raises:
+            ConnectFailed: it cannot get better.
+        """
+        while True:
+            started = trio.current_time()
+            error = await self._try_new_session()
+            if error is None or isinstance(self._session.step, Stop):
+                return started
+            if self._urls.fixed and error.status in REFUSED:
+                self._attempt_failed(error, None)
+                raise error
+            delay = next(delays)
+            self._attempt_failed(error, delay)
+            await trio.sleep(delay)
+
+    async def _try_new_session(self) -> ConnectFailed | None:
+        """Get a URL, open a transport and live on it. Gives the error if no session came about."""
+        try:
+            url = await self._urls.get(self._connect_timeout)
+        except ConnectFailed as error:
+            return error
+        return await self._new_session(url)
+
+    async def _new_session(self, url: ClientUrl) -> ConnectFailed | None:
+        self._url = url
+        return await self._attempt(url, self._connect_timeout, self._connect_timeout)
+
+    async def _attempt(self, url: ClientUrl, connect_timeout: float, proof_timeout: float) -> ConnectFailed | None:
+        """Live on one transport from its opening to its end. Gives the error if it never carried the session."""
+        try:
+            async with self._open_transport(url, connect_timeout) as transport:
+                self.connection = connection = self._make_connection(transport)
+                try:
+                    ended = await connection.run(url.hub, proof_timeout)
+                finally:
+                    self.connection = None
+                logger.info("the link ended with close code %d", ended.code)
+        except ConnectFailed as error:
+            return error
+        if connection.proven:
+            return None
+        reason = f": {ended.reason}" if ended.reason else ""
+        return ConnectFailed(f"the connection was closed before the session began (close code {ended.code}{reason})")
+
+    def _reconnect_delays(self) -> Iterator[float]:
+        return full_jitter(self._random, base=RECONNECT_BASE, cap=RECONNECT_CAP)
+
+    def _attempt_failed(self, error: ConnectFailed, delay: float | None) -> None:
+        logger.info("no connection: %s", error)
+        self._dispatch([ConnectAttemptFailed(error=error, next_delay=delay)])

@@ -1,0 +1,188 @@
+"""One WebSocket to the service, as the rest of the client sees it: batches in, frames out, one way to end.
+
+trio-websocket does the handshake, answers pings and closes. It is given a `FrameStream` instead of the socket, so that
+data frames never go through it. Every failure to connect becomes one `ConnectFailed`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+import trio_websocket
+
+from .._shell.connector import Connector
+from .._shell.frame_stream import FrameStream, TransportEnded
+from .._shell.groups import leaves
+from ..errors import ConnectFailed
+from ..protocol.urls import ClientUrl
+
+
+class Transport(Protocol):
+    """What a connection needs of its WebSocket. One task receives, one writes."""
+
+    @property
+    def last_received(self) -> float:
+        """The time on trio's clock when the last byte came."""
+        ...
+
+    @property
+    def queued_bytes(self) -> int:
+        """Size of what is queued and not yet written."""
+        ...
+
+    async def receive_batch(self) -> list[bytes]:
+        """Give all data messages that have come, at least one.
+
+        Raises:
+            TransportEnded: nothing more will come.
+        """
+        ...
+
+    def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
+        """Queue a message for the next flush."""
+        ...
+
+    def wake(self) -> None:
+        """Make `wait_for_work` return."""
+        ...
+
+    async def wait_for_work(self) -> None:
+        """Wait until something is queued or `wake` was called."""
+        ...
+
+    async def flush(self) -> None:
+        """Write everything that is queued."""
+        ...
+
+    async def aclose(self, code: int) -> None:
+        """Do the closing handshake. Needs a task that receives and one that writes; has no deadline of its own."""
+        ...
+
+    async def finish(self) -> None:
+        """After the peer's close: answer it, and close. Needs a task that writes; has no deadline of its own."""
+        ...
+
+    async def abort(self) -> None:
+        """End at once, without a word to the other side."""
+        ...
+
+
+class WebSocketTransport:
+    """A `Transport` over trio-websocket."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: FrameStream) -> None:
+        self._websocket = websocket
+        self._stream = stream
+        self.receive_batch = stream.receive_batch
+        self.queue_frame = stream.queue_frame
+        self.wake = stream.wake
+        self.wait_for_work = stream.wait_for_work
+        self.flush = stream.flush
+
+    @property
+    def last_received(self) -> float:
+        return self._stream.last_received
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._stream.queued_bytes
+
+    async def aclose(self, code: int) -> None:
+        await self._websocket.aclose(code)
+
+    async def finish(self) -> None:
+        await self._stream.aclose()
+
+    async def abort(self) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+
+@asynccontextmanager
+async def open_transport(
+    url: ClientUrl,
+    connect_timeout: float,
+    *,
+    connector: Connector,
+    subprotocol: str,
+    ssl_context: ssl.SSLContext | None,
+    max_message_size: int,
+) -> AsyncGenerator[Transport, None]:
+    """Connect, and hold the WebSocket for as long as the block runs.
+
+    Raises:
+        ConnectFailed: within ``connect_timeout`` seconds, for whatever reason.
+
+    Cancellation: nothing is left open.
+    """
+    deadline = trio.current_time() + connect_timeout
+    stream = await _dial(url, connector, ssl_context, deadline)
+    frames = FrameStream(stream, client=True, max_message_size=max_message_size)
+    opened = False
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_at(deadline):
+                websocket = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    # Annotated as a socket's stream, documented as any stream.
+                    frames,  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+                    url.host_header,
+                    url.resource,
+                    subprotocols=[subprotocol],
+                )
+            if websocket.subprotocol != subprotocol:
+                raise ConnectFailed(f"the service did not accept the subprotocol {subprotocol}")
+            opened = True
+            yield WebSocketTransport(websocket, frames)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if opened:
+            raise  # out of the block, or a defect
+        raise _handshake_error(group) from group
+    finally:
+        await trio.aclose_forcefully(frames)
+
+
+async def _dial(
+    url: ClientUrl, connector: Connector, ssl_context: ssl.SSLContext | None, deadline: float
+) -> trio.abc.Stream:
+    try:
+        with trio.fail_at(deadline):
+            return await connector(url.host, url.port, ssl_context if url.secure else None)
+    except ssl.SSLError as error:
+        reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason or str(error)
+        raise ConnectFailed(f"TLS with {url.host} failed: {reason}") from error
+    except OSError as error:
+        raise ConnectFailed(f"no connection to {url.host}:{url.port}: {_reason(error)}") from error
+    except trio.TooSlowError as error:
+        raise ConnectFailed(f"no connection to {url.host}:{url.port} in time") from error
+
+
+def _reason(error: OSError) -> str:
+    """Say why: trio wraps what went wrong with each address of a host."""
+    cause = error.__cause__ and next(leaves(error.__cause__))
+    return (isinstance(cause, OSError) and cause.strerror) or error.strerror or str(error)
+
+
+def _handshake_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Choose what to raise for the failures of trio-websocket's tasks and of our wait for them."""
+    errors = list(leaves(group))
+    for error in errors:
+        if not isinstance(error, Exception):
+            return error
+    for error in errors:
+        match error:
+            case ConnectFailed():
+                return error
+            case trio_websocket.ConnectionRejected(status_code=status):
+                return ConnectFailed(f"the service refused the handshake with status {status}", status=status)
+            case trio.TooSlowError():
+                return ConnectFailed("the service did not answer the handshake in time")
+            case TransportEnded(reason=reason):
+                return ConnectFailed(reason or "the connection ended during the handshake")
+            case _:
+                pass
+    return ConnectFailed(f"the service's answer to the handshake makes no sense: {type(errors[0]).__name__}")

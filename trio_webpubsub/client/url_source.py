@@ -1,0 +1,68 @@
+"""Where the URL of each new session comes from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..errors import ConnectFailed
+from ..protocol.urls import ClientUrl, is_loopback
+
+_WANTED = (
+    "the URL is a str or an async callable that gives one, such as "
+    "functools.partial(service.client_access_url, user_id='ann')"
+)
+
+
+class UrlSource:
+    """A fixed URL, or an async callable that is asked for each new session."""
+
+    def __init__(self, source: str | Callable[[], Awaitable[str]], *, allow_insecure: bool) -> None:
+        if not isinstance(source, str) and not callable(source):
+            if inspect.iscoroutine(source):
+                source.close()
+            raise TypeError(f"{_WANTED}; this is {type(source).__name__!r}")
+        self._source = source
+        self._allow_insecure = allow_insecure
+
+    @property
+    def fixed(self) -> bool:
+        """Whether asking again gives the same URL."""
+        return isinstance(self._source, str)
+
+    async def get(self, seconds: float) -> ClientUrl:
+        """Give the URL for a new session, in at most so many ``seconds``.
+
+        Raises:
+            ConnectFailed: the callable failed, was too slow, or gave no usable URL.
+            ValueError: the fixed URL is not usable.
+            TypeError: the callable is not an async one.
+        """
+        if isinstance(self._source, str):
+            return self._parse(self._source)
+        try:
+            with trio.fail_after(seconds):
+                awaitable = self._source()
+                if not inspect.isawaitable(awaitable):
+                    raise TypeError(f"{_WANTED}; this callable gave {type(awaitable).__name__!r}, not an awaitable")
+                url = await awaitable
+        except trio.TooSlowError as error:
+            raise ConnectFailed(f"the URL callable gave nothing within {seconds:g} s") from error
+        except TypeError:
+            raise
+        except Exception as error:  # the user's code may raise anything; it is one more way not to connect
+            raise ConnectFailed(f"the URL callable raised {type(error).__name__}") from error
+        try:
+            return self._parse(url)
+        except (ValueError, TypeError) as error:
+            raise ConnectFailed(f"the URL callable gave no usable URL: {error}") from error
+
+    def _parse(self, text: str) -> ClientUrl:
+        url = ClientUrl.parse(text)
+        if not (url.secure or self._allow_insecure or is_loopback(url.host)):
+            raise ValueError(
+                f"ws:// would send the token to {url.host} in the clear; use wss://, or pass allow_insecure=True"
+            )
+        return url

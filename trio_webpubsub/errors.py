@@ -1,0 +1,88 @@
+"""The error tree: everything under `WebPubSubError`, with fields for what a program may want to know."""
+
+from __future__ import annotations
+
+import trio
+
+from .protocol.errors import InvalidPayload, MessageTooLarge, WebPubSubError
+
+__all__ = [
+    "AckTimeout",
+    "ClientStopped",
+    "ConnectFailed",
+    "DeliveryUnknown",
+    "GroupLost",
+    "InternalError",
+    "InvalidPayload",
+    "MessageTooLarge",
+    "SendFailed",
+    "SubscriptionOverflow",
+    "WebPubSubError",
+]
+
+
+class ConnectFailed(WebPubSubError):
+    """No connection came about: nobody there, TLS failure, handshake rejected, no answer in time, no URL."""
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        """The HTTP status with which the service rejected the handshake, if it did."""
+
+
+class ClientStopped(WebPubSubError):
+    """The client gave up: there is no connection, and none will be tried."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the client stopped: {reason}")
+        self.reason = reason
+
+
+class SendFailed(WebPubSubError):
+    """The service refused an operation; it did not run."""
+
+    def __init__(self, ack_id: int, name: str, message: str) -> None:
+        super().__init__(f"{name or 'unnamed error'}: {message}" if message else name or "refused without a reason")
+        self.ack_id = ack_id
+        self.name = name
+        """The service's name for the failure, such as ``Forbidden`` or ``InternalServerError``."""
+        self.message = message
+
+
+class AckTimeout(WebPubSubError, trio.TooSlowError):
+    """The link lives, but no answer to an operation came in time. It may have run or not."""
+
+    def __init__(self, ack_id: int) -> None:
+        super().__init__(f"no ack for operation {ack_id} came in time; it may have run or not")
+        self.ack_id = ack_id
+
+
+class DeliveryUnknown(WebPubSubError):
+    """The session was lost after an operation was written and before its ack came. It may have run or not."""
+
+    def __init__(self, ack_id: int) -> None:
+        super().__init__(f"the session was lost before the ack of operation {ack_id} came; it may have run or not")
+        self.ack_id = ack_id
+
+
+class SubscriptionOverflow(WebPubSubError):
+    """A subscription's consumer was too slow for its buffer."""
+
+    def __init__(self, dropped: int) -> None:
+        super().__init__(f"the consumer was too slow: {dropped} message{'s' if dropped != 1 else ''} did not fit")
+        self.dropped = dropped
+        """How many messages were lost to this subscription."""
+
+
+class GroupLost(WebPubSubError):
+    """After a lost session the group could not be joined again; its messages no longer come."""
+
+    def __init__(self, group: str, error: Exception) -> None:
+        super().__init__(f"group {group!r} could not be joined again: {error}")
+        self.group = group
+        self.error = error
+
+
+class InternalError(WebPubSubError):
+    """A defect of this library; please report it with the traceback."""
