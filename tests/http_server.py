@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import h11
 import trio
-from trio.testing import memory_stream_pair
+
+from trio_webpubsub._shell.memory import memory_stream_pair
 
 Answer: TypeAlias = Callable[["Server", trio.abc.Stream, h11.Connection, h11.Request], Awaitable[None]]
 
