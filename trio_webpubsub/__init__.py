@@ -6,7 +6,9 @@ nobody loads what they do not use: `trio_webpubsub.service`, `trio_webpubsub.web
 
 from __future__ import annotations
 
-from .client.client import Client, open_client
+from .client.client import Client
+from .client.opening import open_client
+from .client.statistics import ClientStatistics, SubscriptionStatistics
 from .client.subscription import Subscription
 from .errors import (
     AckTimeout,
@@ -16,6 +18,8 @@ from .errors import (
     GroupLost,
     InternalError,
     InvalidPayload,
+    InvocationFailed,
+    InvocationTimeout,
     MessageTooLarge,
     SendFailed,
     SubscriptionOverflow,
@@ -26,19 +30,23 @@ from .protocol.messages import (
     Connected,
     DataType,
     Disconnected,
+    Gap,
     GroupMessage,
+    InvokeResult,
     Lifecycle,
     Recovered,
     RejoinFailed,
     SendResult,
     ServerMessage,
     Stopped,
+    StreamError,
     StreamInfo,
 )
 
 __all__ = [
     "AckTimeout",
     "Client",
+    "ClientStatistics",
     "ClientStopped",
     "ConnectAttemptFailed",
     "ConnectFailed",
@@ -46,10 +54,14 @@ __all__ = [
     "DataType",
     "DeliveryUnknown",
     "Disconnected",
+    "Gap",
     "GroupLost",
     "GroupMessage",
     "InternalError",
     "InvalidPayload",
+    "InvocationFailed",
+    "InvocationTimeout",
+    "InvokeResult",
     "Lifecycle",
     "MessageTooLarge",
     "Recovered",
@@ -58,9 +70,11 @@ __all__ = [
     "SendResult",
     "ServerMessage",
     "Stopped",
+    "StreamError",
     "StreamInfo",
     "Subscription",
     "SubscriptionOverflow",
+    "SubscriptionStatistics",
     "WebPubSubError",
     "open_client",
 ]

@@ -14,6 +14,8 @@ __all__ = [
     "GroupLost",
     "InternalError",
     "InvalidPayload",
+    "InvocationFailed",
+    "InvocationTimeout",
     "MessageTooLarge",
     "SendFailed",
     "SubscriptionOverflow",
@@ -64,6 +66,20 @@ class DeliveryUnknown(WebPubSubError):
     def __init__(self, ack_id: int) -> None:
         super().__init__(f"the session was lost before the ack of operation {ack_id} came; it may have run or not")
         self.ack_id = ack_id
+
+
+class InvocationFailed(WebPubSubError):
+    """An invocation brought no result: the service or the handler refused, or the link dropped and nothing is known."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}" if message else name)
+        self.name = name
+        """The service's name for the failure; ``ConnectionLost`` when the link dropped."""
+        self.message = message
+
+
+class InvocationTimeout(InvocationFailed, trio.TooSlowError):
+    """No response to an invocation came in time. Its handler may have run or not."""
 
 
 class SubscriptionOverflow(WebPubSubError):

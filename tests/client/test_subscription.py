@@ -8,7 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_webpubsub import ClientStopped, Connected, Disconnected, GroupMessage, ServerMessage, SubscriptionOverflow
+from trio_webpubsub import (
+    ClientStopped,
+    Connected,
+    Disconnected,
+    Gap,
+    GroupMessage,
+    ServerMessage,
+    SubscriptionOverflow,
+)
 from trio_webpubsub.client.subscription import (
     CROWDED,
     EVERY_GROUP,
@@ -171,6 +179,61 @@ async def test_a_message_larger_than_the_whole_buffer_is_dropped() -> None:
     channel.deliver(2, 1000)
     channel.deliver(3, 10)
     assert await drain(channel) == [1, 3]
+
+
+def gapped(buffer: int, overflow: Overflow) -> Route[int | Gap]:
+    return Route(buffer=buffer, overflow=overflow, gaps=True, max_bytes=100)
+
+
+async def drain_gapped(route: Route[int | Gap]) -> list[int | Gap]:
+    taken: list[int | Gap] = []
+    while True:
+        try:
+            taken.append(route.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return taken
+
+
+async def test_dropping_the_oldest_leaves_a_gap_in_their_place() -> None:
+    channel = gapped(2, "drop_oldest")
+    for number in range(5):
+        channel.deliver(number, 1)
+    assert await drain_gapped(channel) == [Gap(overflowed=3), 3, 4]
+
+
+async def test_dropping_the_newest_leaves_a_gap_in_their_place() -> None:
+    channel = gapped(2, "drop_newest")
+    for number in range(4):
+        channel.deliver(number, 1)
+    assert await drain_gapped(channel) == [0, 1, Gap(overflowed=2)]
+
+
+async def test_neighbouring_gaps_are_one() -> None:
+    channel = gapped(1, "drop_oldest")
+    channel.deliver(0, 1)
+    channel.gap(Gap(session_lost=True))
+    channel.gap(Gap(unreadable=1))
+    channel.deliver(1, 1)
+    assert await drain_gapped(channel) == [Gap(session_lost=True, unreadable=1, overflowed=1), 1]
+
+
+async def test_a_gap_wakes_a_waiting_task(autojump_clock: MockClock) -> None:
+    channel = gapped(1, "error")
+    async with trio.open_nursery() as nursery:
+
+        async def take() -> None:
+            assert await channel.receive() == Gap(session_lost=True)
+
+        nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        channel.gap(Gap(session_lost=True))
+
+
+async def test_an_ended_route_takes_no_gap() -> None:
+    channel = gapped(1, "error")
+    channel.end()
+    channel.gap(Gap(session_lost=True))
+    assert await drain_gapped(channel) == []
 
 
 async def test_an_ended_route_is_drained_then_ends() -> None:

@@ -13,6 +13,7 @@ from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.errors import MessageTooLarge
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON
 from trio_webpubsub.protocol.pending import (
+    FAILED_IDS_KEPT,
     Acknowledged,
     Done,
     NeverSent,
@@ -303,3 +304,16 @@ def test_stopping_tells_what_was_sent_and_what_never_was() -> None:
     assert operations.stop() == [written, fresh]
     assert (written.outcome, fresh.outcome) == (Unknown(), NeverSent())
     assert len(operations) == 0
+
+
+def test_only_so_many_failed_ids_are_kept() -> None:
+    operations = pending(window=2000)
+    for _ in range(FAILED_IDS_KEPT + 1):
+        submit(operations)
+    operations.take(0, 10**9)
+    for ack_id in range(1, FAILED_IDS_KEPT + 2):
+        operations.acknowledge(ack(ack_id, "Forbidden"), 0)
+    delays: Iterator[float] = repeat(2.0)
+    with pytest.raises(ValueError, match="ack id 1$"):
+        operations.submit(text(), retries=0, delays=delays, ack_id=1)
+    assert operations.submit(text(), retries=0, delays=delays, ack_id=2).ack_id == 2

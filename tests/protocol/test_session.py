@@ -11,8 +11,17 @@ import msgspec
 import pytest
 
 from trio_webpubsub.protocol import wire
+from trio_webpubsub.protocol.errors import MessageTooLarge
 from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
-from trio_webpubsub.protocol.messages import Connected, Disconnected, GroupMessage, Recovered, ServerMessage, Stopped
+from trio_webpubsub.protocol.messages import (
+    Connected,
+    Disconnected,
+    Gap,
+    GroupMessage,
+    Recovered,
+    ServerMessage,
+    Stopped,
+)
 from trio_webpubsub.protocol.pending import Done, NeverSent, Operation, Refused, Unanswered, Unknown
 from trio_webpubsub.protocol.session import (
     GroupRefused,
@@ -358,14 +367,19 @@ def test_a_recovery_that_brings_another_session_lost_the_old_one() -> None:
     session.transport_ended(1006, "", 0)
     session.transport_opened()
     other = wire.ConnectedMessage(connection_id="c-2")
-    assert receive(session, control(other)) == [operation, Connected(connection_id="c-2", first=False)]
+    assert receive(session, control(other)) == [
+        operation,
+        Connected(connection_id="c-2", first=False),
+        Gap(session_lost=True),
+    ]
     assert operation.outcome == Unknown()
 
 
 def test_another_session_on_a_living_link_is_believed() -> None:
     session = connected()
     assert receive(session, control(wire.ConnectedMessage(connection_id="c-2"))) == [
-        Connected(connection_id="c-2", first=False)
+        Connected(connection_id="c-2", first=False),
+        Gap(session_lost=True),
     ]
 
 
@@ -445,7 +459,8 @@ def test_a_new_session_starts_counting_anew() -> None:
     session.transport_opened()
     outputs = receive(session, control(wire.ConnectedMessage(connection_id="c-2")), data(1), now=1)
     assert outputs[0] == Connected(connection_id="c-2", first=False)
-    assert isinstance(outputs[1], GroupMessage)
+    assert outputs[1] == Gap(session_lost=True)
+    assert isinstance(outputs[2], GroupMessage)
 
 
 def test_what_was_never_written_goes_out_in_the_new_session_under_a_new_id() -> None:
@@ -538,6 +553,7 @@ def test_an_unanswered_rejoin_is_told() -> None:
     session.take_frames(10)
     (output,) = session.handle_timeout(20)
     assert isinstance(output, GroupRefused)
+    assert output.error is not None
     assert output.error.name == "Timeout"
 
 
@@ -671,6 +687,146 @@ def test_the_end_of_a_subscription_waits_for_a_transport_to_be_told() -> None:
     session.transport_opened()
     receive(session, control(wire.Pong()))
     assert [frame["type"] for frame in written(session)] == ["ping", "leaveGroup"]
+
+
+def test_without_rejoining_a_new_session_lets_the_groups_go() -> None:
+    session = connected(new_session(auto_rejoin=False))
+    join(session, "a")
+    lose(session)
+    session.transport_opened()
+    outputs = receive(session, control(wire.ConnectedMessage(connection_id="c-2")))
+    assert outputs[1:] == [Gap(session_lost=True), GroupRefused("a", None)]
+    assert written(session) == []
+    lose(session)
+    session.transport_opened()
+    assert GroupRefused("a", None) not in receive(session, control(wire.ConnectedMessage(connection_id="c-3")))
+
+
+def test_an_unreadable_frame_is_told_in_its_place() -> None:
+    session = connected()
+    outputs = receive(session, data(1), b"{", data(2))
+    assert [type(each) for each in outputs] == [GroupMessage, Gap, GroupMessage]
+
+
+# Going on under the same id, and giving up a message that ends every link
+
+
+def test_a_caller_may_go_on_under_the_id_of_a_failure() -> None:
+    session = connected()
+    first = session.send(text(), retries=0)
+    session.take_frames(0)
+    ack(session, first.ack_id, "InternalServerError")
+    again = session.send(text(), ack_id=first.ack_id)
+    assert [frame["ackId"] for frame in written(session)] == [first.ack_id]
+    ack(session, first.ack_id, "Duplicate")
+    assert again.outcome == Done(duplicated=True)
+
+
+@pytest.mark.parametrize("ack_id", [0, 1, 99])
+def test_no_other_id_is_accepted(ack_id: int) -> None:
+    session = connected()
+    done = session.send(text())
+    session.take_frames(0)
+    ack(session, done.ack_id)
+    with pytest.raises(ValueError, match=f"ack id {ack_id}"):
+        session.send(text(), ack_id=ack_id)
+
+
+def test_an_id_ends_with_its_session() -> None:
+    session = connected()
+    first = session.send(event())
+    session.take_frames(0)
+    ack(session, first.ack_id, "InternalServerError")
+    lose(session)
+    connected(session, connection_id="c-2")
+    with pytest.raises(ValueError, match="no operation of this session"):
+        session.send(event(), ack_id=first.ack_id)
+
+
+@pytest.mark.parametrize("code", [1003, 1007, 1009])
+def test_a_message_that_ends_two_links_is_given_up_and_the_others_live(code: int) -> None:
+    session = connected()
+    asked, bad, good = session.send(event()), session.send(text("bad")), session.send(text("good"))
+    outputs: list[Output] = []
+    for _ in range(2):
+        session.take_frames(0)
+        outputs += session.transport_ended(code, "", 0)
+        session.transport_opened()
+        receive(session, control(wire.Pong()))
+    assert bad in outputs
+    assert bad.outcome == Refused(wire.WireError("MessageRefused", f"the service closed with {code}"))
+    assert (asked.outcome, good.outcome) == (None, None)
+    assert [frame["type"] for frame in written(session) if "ackId" in frame] == ["event", "sendToGroup"]
+
+
+def test_other_closes_are_no_strike() -> None:
+    session = connected()
+    operation = session.send(text())
+    for _ in range(3):
+        session.take_frames(0)
+        session.transport_ended(1011, "", 0)
+        session.transport_opened()
+        receive(session, control(wire.Pong()))
+    assert operation.outcome is None
+
+
+# Invocations
+
+
+def invocation() -> wire.Invoke:
+    return wire.Invoke(invocation_id="", event="e", payload=wire.Payload("text", b"hi"))
+
+
+def test_an_invocation_is_answered() -> None:
+    session = connected()
+    running = session.invoke(invocation(), 0)
+    assert written(session) == [
+        {"type": "invoke", "invocationId": "1", "target": "event", "event": "e", "dataType": "text", "data": "hi"}
+    ]
+    response = wire.InvokeResponse(invocation_id="1", success=True, payload=wire.Payload("text", b"yes"))
+    assert receive(session, control(response)) == [running]
+    assert running.response is not None
+    assert running.response.success
+    assert receive(session, control(response)) == []
+
+
+def test_an_invocation_fails_with_its_transport() -> None:
+    session = connected()
+    running = session.invoke(invocation(), 0)
+    session.take_frames(0)
+    assert running in session.transport_ended(1006, "", 0)
+    assert (running.response, running.timed_out) == (None, False)
+    session.transport_opened()
+    receive(session, control(wire.Pong()))
+    assert [frame["type"] for frame in written(session)] == ["ping"]
+
+
+def test_a_cancelled_invocation_is_cancelled_at_the_service_once() -> None:
+    session = connected()
+    running = session.invoke(invocation(), 0)
+    session.take_frames(0)
+    session.withdraw_invocation(running)
+    session.withdraw_invocation(running)
+    assert written(session) == [{"type": "cancelInvocation", "invocationId": "1"}]
+
+
+def test_an_invocation_that_is_not_answered_is_given_up() -> None:
+    session = connected(new_session(ack_timeout=10))
+    first, second = session.invoke(invocation(), 0), session.invoke(invocation(), 5)
+    session.take_frames(0)
+    assert session.next_deadline == 10
+    assert session.handle_timeout(10) == [first]
+    assert first.timed_out
+    assert written(session) == [{"type": "cancelInvocation", "invocationId": "1"}]
+    assert session.next_deadline == 15
+    assert session.stop("left")[0] is second
+
+
+def test_an_invocation_over_the_limit_leaves_nothing() -> None:
+    session = connected(new_session(max_message_size=50))
+    with pytest.raises(MessageTooLarge):
+        session.invoke(invocation(), 0)
+    assert session.next_deadline == math.inf
 
 
 # Keep-alive

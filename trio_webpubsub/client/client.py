@@ -1,44 +1,29 @@
-"""`open_client` and `Client`: the face of the WebSocket client."""
+"""`Client`: the face of the WebSocket client."""
 
 from __future__ import annotations
 
-import random
-import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Literal, get_args, overload
 
-import trio
-
-from .._shell.connector import Connector, connect_tcp
-from .._shell.groups import leaves
-from ..errors import InternalError
 from ..protocol import wire
-from ..protocol.backoff import full_jitter
-from ..protocol.json_codec import JSON, RELIABLE_JSON
-from ..protocol.messages import DataType, GroupMessage, Lifecycle, SendResult, ServerMessage
-from ..protocol.names import check_event, check_group
-from ..protocol.payloads import payload_of
-from ..protocol.session import Session, SessionSettings, State
-from ..protocol.urls import ClientUrl
+from ..protocol.messages import (
+    DataType,
+    Gap,
+    GroupMessage,
+    InvokeResult,
+    Lifecycle,
+    SendResult,
+    ServerMessage,
+)
+from ..protocol.names import MAX_TTL_SECONDS, check_event, check_group
+from ..protocol.payloads import check_metadata, data_of, payload_of
+from ..protocol.session import State
 from .core import Core
+from .statistics import ClientStatistics
 from .subscription import EVERY_GROUP, EVERYTHING, LIFECYCLE, SERVER, Key, Overflow, Route, Subscription
-from .transport import open_transport
-from .url_source import UrlSource
-
-CODECS = {codec.subprotocol: codec for codec in (RELIABLE_JSON, JSON)}
-
-Subprotocol = Literal["json.reliable.webpubsub.azure.v1", "json.webpubsub.azure.v1"]
-
-MAX_RECEIVED_MESSAGE = 4 * 1024 * 1024
-LEAVE_AT_ONCE = 0.5
-"""Seconds that a block left by an exception or a cancellation may take to close."""
 
 DEFAULT_BUFFER = 10_000
-
-RETRY_BASE = 0.5
-RETRY_CAP = 8.0
 
 
 class Client:
@@ -65,16 +50,47 @@ class Client:
         """The user that the service knows this connection as; ``None`` when anonymous."""
         return self._core.session.user_id
 
+    @property
+    def token_expires_at(self) -> float | None:
+        """When the token of the present URL expires, in seconds since 1970; ``None`` if it does not say.
+
+        The service looks at it only when a new session begins: a living connection outlives its token.
+        """
+        return self._core.token_expires_at
+
     # Receiving
+
+    @overload
+    def group_messages(
+        self,
+        group: str | None = None,
+        *,
+        join: bool = True,
+        gaps: Literal[False] = False,
+        buffer: int = DEFAULT_BUFFER,
+        overflow: Overflow = "error",
+    ) -> Subscription[GroupMessage]: ...
+
+    @overload
+    def group_messages(
+        self,
+        group: str | None = None,
+        *,
+        join: bool = True,
+        gaps: Literal[True],
+        buffer: int = DEFAULT_BUFFER,
+        overflow: Overflow = "error",
+    ) -> Subscription[GroupMessage | Gap]: ...
 
     def group_messages(
         self,
         group: str | None = None,
         *,
         join: bool = True,
+        gaps: bool = False,
         buffer: int = DEFAULT_BUFFER,
         overflow: Overflow = "error",
-    ) -> Subscription[GroupMessage]:
+    ) -> Subscription[Any]:
         """Subscribe to a group's messages.
 
         ``async with client.group_messages("g") as messages`` joins on entry and leaves on exit. The short form
@@ -85,6 +101,8 @@ class Client:
             group: The group; ``None`` for the messages of every group that this connection is in, without joining any.
             join: ``False`` for a membership that the token, the REST API or an event handler gives, which needs no
                 role.
+            gaps: Yield a `Gap` wherever messages are missing: after a lost session, for a frame that could not be read,
+                for messages that did not fit into the buffer.
             buffer: Messages that may wait for the consumer, beside the limit of 16 MiB.
             overflow: What happens to a consumer that stands still while more comes: ``"error"`` ends the subscription
                 with `SubscriptionOverflow`; ``"drop_oldest"`` and ``"drop_newest"`` lose messages.
@@ -92,31 +110,65 @@ class Client:
         Raises:
             ValueError: ``group`` is no group name, or an argument makes no sense.
         """
-        if group is None or not join:
-            return self._subscription(EVERY_GROUP if group is None else check_group(group), buffer, overflow)
-        return self._subscription(check_group(group), buffer, overflow, join=group)
+        if group is None:
+            return self._subscription(EVERY_GROUP, gaps, buffer, overflow)
+        return self._subscription(check_group(group), gaps, buffer, overflow, join=group if join else None)
+
+    @overload
+    def server_messages(
+        self, *, gaps: Literal[False] = False, buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
+    ) -> Subscription[ServerMessage]: ...
+
+    @overload
+    def server_messages(
+        self, *, gaps: Literal[True], buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
+    ) -> Subscription[ServerMessage | Gap]: ...
 
     def server_messages(
-        self, *, buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
-    ) -> Subscription[ServerMessage]:
+        self, *, gaps: bool = False, buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
+    ) -> Subscription[Any]:
         """Subscribe to what the service's side sends to this connection, its user or everybody.
 
-        Replies of event handlers come here too. ``buffer`` and ``overflow`` as for `group_messages`.
+        Replies of event handlers come here too. The arguments are those of `group_messages`.
         """
-        return self._subscription(SERVER, buffer, overflow)
+        return self._subscription(SERVER, gaps, buffer, overflow)
+
+    @overload
+    def messages(
+        self, *, gaps: Literal[False] = False, buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
+    ) -> Subscription[GroupMessage | ServerMessage]: ...
+
+    @overload
+    def messages(
+        self, *, gaps: Literal[True], buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
+    ) -> Subscription[GroupMessage | ServerMessage | Gap]: ...
 
     def messages(
-        self, *, buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
-    ) -> Subscription[GroupMessage | ServerMessage]:
-        """Subscribe to everything that comes, in the order in which it came; joins nothing."""
-        return self._subscription(EVERYTHING, buffer, overflow)
+        self, *, gaps: bool = False, buffer: int = DEFAULT_BUFFER, overflow: Overflow = "error"
+    ) -> Subscription[Any]:
+        """Subscribe to everything that comes, in the order in which it came; joins nothing.
+
+        The arguments are those of `group_messages`.
+        """
+        return self._subscription(EVERYTHING, gaps, buffer, overflow)
 
     def lifecycle(self) -> Subscription[Lifecycle]:
         """Watch the connection: first how it stands, then each change.
 
         A watcher that stands still loses the oldest news.
         """
-        return self._subscription(LIFECYCLE, DEFAULT_BUFFER, "drop_oldest")
+        return self._subscription(LIFECYCLE, False, DEFAULT_BUFFER, "drop_oldest")
+
+    async def wait_stopped(self) -> str:
+        """Wait until the client has ended for good; gives the reason.
+
+        Cancellation: changes nothing.
+        """
+        return await self._core.wait_stopped()
+
+    def statistics(self) -> ClientStatistics:
+        """Say what has come and gone since the block began."""
+        return self._core.statistics()
 
     # Sending
 
@@ -158,8 +210,13 @@ class Client:
         *,
         data_type: DataType | None = None,
         no_echo: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        ttl_seconds: int | None = None,
         ack: Literal[True] = True,
+        ack_id: int | None = None,
+        retries: int | None = None,
         repeat_in_new_session: bool = False,
+        log_payloads: bool = False,
     ) -> SendResult: ...
 
     @overload
@@ -170,7 +227,10 @@ class Client:
         *,
         data_type: DataType | None = None,
         no_echo: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        ttl_seconds: int | None = None,
         ack: Literal[False],
+        log_payloads: bool = False,
     ) -> None: ...
 
     async def send_to_group(
@@ -180,8 +240,13 @@ class Client:
         *,
         data_type: DataType | None = None,
         no_echo: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        ttl_seconds: int | None = None,
         ack: bool = True,
+        ack_id: int | None = None,
+        retries: int | None = None,
         repeat_in_new_session: bool = False,
+        log_payloads: bool = False,
     ) -> SendResult | None:
         """Send a message to everybody in a group; membership is not needed for that.
 
@@ -190,10 +255,16 @@ class Client:
             data: ``str`` travels as text, bytes-like values as binary, anything else as JSON.
             data_type: Chooses otherwise: a ``str`` with ``"json"`` travels as a JSON string.
             no_echo: Leave out this connection, if it is a member.
+            metadata: Attached to the message, ASCII text (a preview of the service).
+            ttl_seconds: How long, 0 to 300, the message may wait for members who are slow or being recovered; 0 for
+                ever (a preview of the service).
             ack: ``True`` waits for the service's acknowledgement. ``False`` returns when the frame is queued for the
                 writer; if it is lost with its link, nobody is told.
+            ack_id: The id from an error of this session, to go on trying what failed: the service runs an id once.
+            retries: How often to try again when the service reports an internal error; by default ``send_retries``.
             repeat_in_new_session: Send again where the loss of a session leaves open whether the message went out,
                 instead of raising `DeliveryUnknown`. It may then be delivered twice.
+            log_payloads: Log the frame at DEBUG, as the option of `open_client` does for all.
 
         Raises:
             SendFailed: the service refused, after retries where they make sense; ``Forbidden`` when a role is missing.
@@ -201,7 +272,7 @@ class Client:
             DeliveryUnknown: the session was lost before the answer came.
             MessageTooLarge: nothing was sent.
             ClientStopped, trio.ClosedResourceError: there is no connection any more.
-            TypeError, ValueError: ``data`` cannot be sent as that type, or ``group`` is no group name.
+            TypeError, ValueError: ``data`` cannot be sent as that type, or another argument makes no sense.
 
         Cancellation: not sent if it was not yet written, and never sent again. With ``ack=False`` and room in the queue
         this checks for cancellation but takes a schedule point only once in 64 calls.
@@ -209,8 +280,16 @@ class Client:
         Back-pressure: waits while too many operations are pending, or, with ``ack=False``, while there is no connection
         or the writer is behind.
         """
-        message = wire.SendToGroup(group=check_group(group), payload=payload_of(data, data_type), no_echo=no_echo)
-        return await self._send(message, ack, repeat_in_new_session)
+        if ttl_seconds is not None and not 0 <= ttl_seconds <= MAX_TTL_SECONDS:
+            raise ValueError(f"ttl_seconds is {ttl_seconds}; it must be 0 to {MAX_TTL_SECONDS}")
+        message = wire.SendToGroup(
+            group=check_group(group),
+            payload=payload_of(data, data_type),
+            no_echo=no_echo,
+            ttl_seconds=ttl_seconds,
+            metadata=_checked(metadata),
+        )
+        return await self._send(message, ack, ack_id, retries, repeat_in_new_session, log_payloads)
 
     @overload
     async def send_event(
@@ -219,13 +298,24 @@ class Client:
         data: Any,
         *,
         data_type: DataType | None = None,
+        metadata: Mapping[str, str] | None = None,
         ack: Literal[True] = True,
+        ack_id: int | None = None,
+        retries: int | None = None,
         repeat_in_new_session: bool = False,
+        log_payloads: bool = False,
     ) -> SendResult: ...
 
     @overload
     async def send_event(
-        self, event: str, data: Any, *, data_type: DataType | None = None, ack: Literal[False]
+        self,
+        event: str,
+        data: Any,
+        *,
+        data_type: DataType | None = None,
+        metadata: Mapping[str, str] | None = None,
+        ack: Literal[False],
+        log_payloads: bool = False,
     ) -> None: ...
 
     async def send_event(
@@ -234,34 +324,89 @@ class Client:
         data: Any,
         *,
         data_type: DataType | None = None,
+        metadata: Mapping[str, str] | None = None,
         ack: bool = True,
+        ack_id: int | None = None,
+        retries: int | None = None,
         repeat_in_new_session: bool = False,
+        log_payloads: bool = False,
     ) -> SendResult | None:
         """Send an event to the hub's event handler. What that answers comes as a `ServerMessage`.
 
-        Arguments, errors, cancellation and back-pressure as for `send_to_group`; ``SendFailed`` with the name
-        ``InternalServerError`` when there is no handler or it failed, which is not retried.
+        Arguments, errors, cancellation and back-pressure as for `send_to_group`. ``SendFailed`` is named
+        ``InternalServerError`` when there is no handler or it failed; unless ``retries`` says so that is not retried,
+        since the handler would run again.
         """
-        message = wire.SendEvent(event=check_event(event), payload=payload_of(data, data_type))
-        return await self._send(message, ack, repeat_in_new_session)
+        message = wire.SendEvent(
+            event=check_event(event), payload=payload_of(data, data_type), metadata=_checked(metadata)
+        )
+        return await self._send(message, ack, ack_id, retries, repeat_in_new_session, log_payloads)
+
+    async def invoke_event(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        data_type: DataType | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> InvokeResult:
+        """Send an event to the hub's event handler and wait for its answer (a preview of the service).
+
+        Raises:
+            InvocationFailed: the service or the handler refused, or the link dropped: then nothing is known. An
+                invocation is never repeated.
+            InvocationTimeout: no answer came within ``ack_timeout``.
+            InvalidPayload: the answer cannot be decoded.
+            MessageTooLarge, ClientStopped, trio.ClosedResourceError, TypeError, ValueError: as for `send_to_group`.
+
+        Cancellation: the service is told to forget it; the handler may run all the same.
+
+        Back-pressure: waits while there is no connection or the writer is behind.
+        """
+        message = wire.Invoke(
+            invocation_id="",
+            event=check_event(event),
+            payload=payload_of(data, data_type),
+            metadata=_checked(metadata),
+        )
+        response = await self._core.invoke(message)
+        payload = response.payload
+        if payload is None:
+            return InvokeResult(metadata=response.metadata)
+        return InvokeResult(data=data_of(payload), data_type=payload.data_type, metadata=response.metadata)
 
     async def _send(
-        self, message: wire.SendToGroup | wire.SendEvent, ack: bool, repeat_in_new_session: bool
+        self,
+        message: wire.SendToGroup | wire.SendEvent,
+        ack: bool,
+        ack_id: int | None,
+        retries: int | None,
+        repeat_in_new_session: bool,
+        log_payloads: bool,
     ) -> SendResult | None:
         core = self._core
+        if log_payloads:
+            core.log_sent(message)
         if not ack:
+            if ack_id is not None or retries is not None or repeat_in_new_session:
+                raise ValueError("without an ack there is nothing to go on, to retry or to repeat by")
             await core.post(message)
             return None
         await core.wait_for_room()
-        return await core.perform(core.session.send(message, repeat_in_new_session=repeat_in_new_session))
+        operation = core.session.send(
+            message, ack_id=ack_id, retries=retries, repeat_in_new_session=repeat_in_new_session
+        )
+        return await core.perform(operation)
 
-    def _subscription(self, key: Key, buffer: int, overflow: Overflow, *, join: str | None = None) -> Subscription[Any]:
+    def _subscription(
+        self, key: Key, gaps: bool, buffer: int, overflow: Overflow, *, join: str | None = None
+    ) -> Subscription[Any]:
         if buffer < 1:
             raise ValueError(f"buffer is {buffer}; at least one message must fit")
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow is {overflow!r}, which is none of {', '.join(map(repr, get_args(Overflow)))}")
         core = self._core
-        route: Route[Any] = Route(buffer=buffer, overflow=overflow)
+        route: Route[Any] = Route(buffer=buffer, overflow=overflow, gaps=gaps)
         if core.session.state == "stopped":
             route.end(core.end_of_subscriptions)
         enter: Callable[[], Awaitable[None]] | None = None
@@ -274,171 +419,7 @@ class Client:
         return Subscription(route, enter=enter, release=release, abandoned=core.router.abandoned)
 
 
-@asynccontextmanager
-async def open_client(
-    url: str | Callable[[], Awaitable[str]],
-    *,
-    subprotocol: Subprotocol = "json.reliable.webpubsub.azure.v1",
-    recovery_timeout: float = 30.0,
-    ack_timeout: float = 30.0,
-    connect_timeout: float = 10.0,
-    close_timeout: float = 5.0,
-    keep_alive_interval: float = 20.0,
-    keep_alive_timeout: float = 10.0,
-    send_retries: int = 3,
-    max_pending_sends: int = 1000,
-    max_pending_bytes: int = 16 * 1024 * 1024,
-    max_message_size: int = 1024 * 1024,
-    ssl_context: ssl.SSLContext | None = None,
-    allow_insecure: bool = False,
-    connector: Connector = connect_tcp,
-) -> AsyncGenerator[Client, None]:
-    """Connect to a hub, and stay connected for as long as the block runs.
-
-    The block starts when the service has accepted the connection. Drops are recovered in the background, without loss,
-    repetition or reordering of messages; where that is not possible a new connection is made and its groups are joined
-    again (`Client.lifecycle` tells). Leaving the block writes what is queued and closes the connection. To start again,
-    call `open_client` again.
-
-    Args:
-        url: The client access URL (``wss://.../client/hubs/...?access_token=...``), or an async callable that gives
-            one, which is asked again for every new session, so that tokens may be short-lived.
-        subprotocol: How to talk to the service. Only the reliable one can recover.
-        recovery_timeout: Seconds from the loss of a link in which the session may be recovered.
-        ack_timeout: Seconds to wait for the answer to an operation; ``math.inf`` waits for ever.
-        connect_timeout: Seconds for each try to connect, from the dial to the service's ``connected``.
-        close_timeout: Seconds that leaving the block may take. Left by an exception or cancellation it takes at most
-            0.5.
-        keep_alive_interval: Seconds of silence after which a ping is sent; ``math.inf`` sends none.
-        keep_alive_timeout: Seconds to wait for the answer to it, before the link counts as dead.
-        send_retries: How often an operation is tried again when the service reports an internal error.
-        max_pending_sends: Operations that may wait for their answers; more callers wait.
-        max_pending_bytes: Bytes that they may have together.
-        max_message_size: Bytes of the largest frame that is sent. (Frames of up to 4 MiB are received.)
-        ssl_context: For ``wss://``; by default the system's certificates are trusted.
-        allow_insecure: Allow ``ws://`` to other hosts than this one, with the token in the clear.
-        connector: How to make connections, for tests and unusual networks.
-
-    Raises:
-        ConnectFailed: There is no connection, and why: tried once, at most ``connect_timeout`` seconds.
-        ValueError: The URL or an option cannot be used; the message says what is wrong and never holds the token.
-        TypeError: ``url`` is neither a ``str`` nor an async callable.
-        ClientStopped: On leaving the block: the client had given up, and no operation or subscription had told.
-        InternalError: A defect in a background task cancelled the block.
-
-    Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
-    """
-    codec = CODECS.get(subprotocol)
-    if codec is None:
-        raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, CODECS))}")
-    _check_positive(
-        recovery_timeout=recovery_timeout,
-        ack_timeout=ack_timeout,
-        connect_timeout=connect_timeout,
-        close_timeout=close_timeout,
-        keep_alive_interval=keep_alive_interval,
-        keep_alive_timeout=keep_alive_timeout,
-        max_pending_sends=max_pending_sends,
-        max_pending_bytes=max_pending_bytes,
-        max_message_size=max_message_size,
-    )
-    urls = UrlSource(url, allow_insecure=allow_insecure)
-    first_url = await urls.get(connect_timeout)
-    if first_url.secure and ssl_context is None:
-        ssl_context = ssl.create_default_context()
-    session = Session(
-        codec,
-        SessionSettings(
-            ack_timeout=ack_timeout,
-            recovery_timeout=recovery_timeout,
-            keep_alive_interval=keep_alive_interval,
-            keep_alive_timeout=keep_alive_timeout,
-            send_retries=send_retries,
-            max_message_size=max_message_size,
-        ),
-        retry_delays=partial(full_jitter, random.random, base=RETRY_BASE, cap=RETRY_CAP),
-    )
-    core = Core(
-        session=session,
-        urls=urls,
-        open_transport=partial(
-            open_transport,
-            connector=connector,
-            subprotocol=codec.subprotocol,
-            ssl_context=ssl_context,
-            max_message_size=MAX_RECEIVED_MESSAGE,
-        ),
-        connect_timeout=connect_timeout,
-        max_pending_sends=max_pending_sends,
-        max_pending_bytes=max_pending_bytes,
-    )
-    async with _running(core, first_url, close_timeout):
-        yield Client(core)
-
-
-@asynccontextmanager
-async def _running(core: Core, url: ClientUrl, close_timeout: float) -> AsyncGenerator[None, None]:
-    """Run the background tasks beside a block, and let one exception out: the block's own, or what ended the client.
-
-    The tasks are shielded from their birth, and this function alone cancels them. So a block that is being cancelled
-    may still say goodbye in a shielded scope of its own, and the writer lives to write it.
-    """
-    background = trio.CancelScope(shield=True)
-    block_error: BaseException | None = None
-    defect: BaseException | None = None
-
-    async def run() -> None:
-        nonlocal defect
-        with background:
-            try:
-                await core.run(url)
-            except trio.Cancelled:
-                raise
-            except BaseException as error:  # kept, to be told as what it is
-                defect = error
-                raise
-
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, name=f"supervisor {url.hub}")
-            try:
-                await core.wait_ready()
-                yield
-            except BaseException as error:
-                block_error = error
-                raise
-            finally:
-                at_most = close_timeout if block_error is None else min(close_timeout, LEAVE_AT_ONCE)
-                with trio.move_on_after(at_most, shield=True):
-                    await core.leave(drain=block_error is None)
-                core.stop("the block was left")
-                background.cancel()
-    except BaseExceptionGroup:
-        pass  # it holds what is kept here already
-    if (outcome := _what_comes_out(block_error, defect) or core.untold_failure()) is not None:
-        raise outcome
-
-
-def _what_comes_out(block_error: BaseException | None, defect: BaseException | None) -> BaseException | None:
-    """Choose one exception when a block and its background tasks have ended."""
-    if block_error is not None and _is_interrupt(block_error):
-        return block_error
-    if defect is None:
-        return block_error
-    for each in leaves(defect):
-        if _is_interrupt(each):
-            return each
-    error = InternalError(f"a defect of trio_webpubsub, please report it: {next(leaves(defect))!r}")
-    error.__cause__ = defect
-    return error
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Whether it is `KeyboardInterrupt` or the like, which may strike in any task."""
-    return not isinstance(error, Exception | BaseExceptionGroup | trio.Cancelled)
-
-
-def _check_positive(**options: float) -> None:
-    for name, value in options.items():
-        if not value > 0:
-            raise ValueError(f"{name} is {value}; it must be more than 0")
+def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    if metadata is not None:
+        check_metadata(metadata)
+    return metadata

@@ -20,6 +20,9 @@ ABNORMAL_CLOSURE = 1006
 LAST_WORDS = 0.5
 """Seconds that a transport which has ended gets for answering a close frame."""
 
+LOGGED_CHARACTERS = 4096
+"""So much of a message is logged."""
+
 Dispatch = Callable[[Sequence[Output], Sequence[int]], None]
 """Takes a session's outputs, and beside each the size of the message's frame."""
 
@@ -28,13 +31,21 @@ class Connection:
     """Moves bytes and time between a transport and the session, until the transport ends."""
 
     def __init__(
-        self, session: Session, transport: Transport, router: Router, dispatch: Dispatch, written: Callable[[], None]
+        self,
+        session: Session,
+        transport: Transport,
+        router: Router,
+        dispatch: Dispatch,
+        written: Callable[[], None],
+        *,
+        log_payloads: bool,
     ) -> None:
         self._session = session
         self._transport = transport
         self._router = router
         self._dispatch = dispatch
         self._written = written
+        self._log_payloads = log_payloads
         self._binary = session.binary
         self._proven = trio.Event()
         self._tick_scope = trio.CancelScope()
@@ -83,6 +94,8 @@ class Connection:
             except TransportEnded as ended:
                 return ended
             outputs, sizes = session.receive(batch, trio.current_time())
+            if self._log_payloads:
+                _log("received", outputs)
             self._dispatch(outputs, sizes)
             if not self._proven.is_set() and session.proven:
                 self._proven.set()
@@ -102,6 +115,8 @@ class Connection:
             while True:
                 self.busy = True
                 while (frames := session.take_frames(trio.current_time())) or transport.queued_bytes:
+                    if self._log_payloads:
+                        _log("sent", frames)
                     for frame in frames:
                         transport.queue_frame(frame, binary=self._binary)
                     self._rearm()
@@ -146,3 +161,14 @@ class Connection:
             deadline = session.keep_alive(self._transport.last_received, trio.current_time())
             if deadline is not None:
                 self._keep_alive_scope.deadline = deadline
+
+
+def _log(what: str, messages: Sequence[object]) -> None:
+    """Log messages as values, whose reprs hold no secret; the frame of ``connected`` would."""
+    for message in messages:
+        logger.debug("%s %s", what, shortened(repr(message)))
+
+
+def shortened(text: str) -> str:
+    """Cut what goes into a log."""
+    return text if len(text) <= LOGGED_CHARACTERS else f"{text[:LOGGED_CHARACTERS]}... ({len(text):,} characters)"

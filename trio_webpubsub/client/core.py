@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import trio
 
-from ..errors import AckTimeout, ClientStopped, ConnectFailed, DeliveryUnknown, GroupLost, SendFailed
+from ..errors import (
+    AckTimeout,
+    ClientStopped,
+    ConnectFailed,
+    DeliveryUnknown,
+    GroupLost,
+    InvocationFailed,
+    InvocationTimeout,
+    SendFailed,
+    WebPubSubError,
+)
 from ..protocol import wire
-from ..protocol.messages import Connected, GroupMessage, Recovered, RejoinFailed, SendResult, ServerMessage
+from ..protocol.invocations import Invocation
+from ..protocol.messages import Connected, Gap, GroupMessage, Recovered, RejoinFailed, SendResult, ServerMessage
 from ..protocol.pending import Done, NeverSent, Operation, Refused, Unanswered, Unknown
 from ..protocol.session import GroupRefused, Output, Session
 from ..protocol.urls import ClientUrl
-from .connection import Connection
+from .connection import Connection, shortened
+from .statistics import ClientStatistics
 from .subscription import Route, Router
 from .supervisor import OpenTransport, Supervisor
 from .transport import Transport
@@ -39,20 +51,26 @@ class Core:
         *,
         session: Session,
         urls: UrlSource,
+        first_url: ClientUrl,
         open_transport: OpenTransport,
         connect_timeout: float,
+        reconnect: Callable[[], Iterator[float]] | None,
         max_pending_sends: int,
         max_pending_bytes: int,
+        log_payloads: bool,
     ) -> None:
         self.session = session
         self.router = Router()
+        self._log_payloads = log_payloads
         self._supervisor = Supervisor(
             session,
             urls=urls,
+            first_url=first_url,
             open_transport=open_transport,
             make_connection=self._make_connection,
             dispatch=self._dispatch,
             connect_timeout=connect_timeout,
+            reconnect=reconnect,
             random=random.random,
         )
         self._max_pending_sends = max_pending_sends
@@ -62,6 +80,8 @@ class Core:
         self._drained = trio.lowlevel.ParkingLot()  # for a block that is being left
         self._post_credit = POSTS_PER_SCHEDULE_POINT
         self._ready = trio.Event()
+        self._stopped = trio.Event()
+        self._stop_reason = ""
         self._failure: ConnectFailed | None = None
         self._failure_told = False
 
@@ -124,7 +144,6 @@ class Core:
 
     async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
-        session = self.session
         self._raise_if_stopped()
         self._post_credit -= 1
         if self._post_credit:
@@ -132,11 +151,83 @@ class Core:
         else:
             self._post_credit = POSTS_PER_SCHEDULE_POINT
             await trio.lowlevel.checkpoint()
-        while not session.can_post or session.posted_bytes >= MAX_POSTED_BYTES:
-            self._raise_if_stopped()
-            await self._posting.park()
-        session.post(message)
+        await self._wait_for_writer()
+        self.session.post(message)
         self._wake_writer()
+
+    async def _wait_for_writer(self) -> None:
+        session = self.session
+        self._raise_if_stopped()
+        while not session.can_post or session.posted_bytes >= MAX_POSTED_BYTES:
+            await self._posting.park()
+            self._raise_if_stopped()
+
+    async def invoke(self, message: wire.Invoke) -> wire.InvokeResponse:
+        """Wait for an invocation's response, as soon as there is a link and its writer keeps up."""
+        await self._wait_for_writer()
+        invocation = self.session.invoke(message, trio.current_time())
+        invocation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        self._wake_writer()
+
+        def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
+            self.session.withdraw_invocation(invocation)
+            self._wake_writer()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        match invocation:
+            case Invocation(response=wire.InvokeResponse(success=True) as response):
+                return response
+            case Invocation(response=wire.InvokeResponse(error=error)):
+                error = error or wire.WireError("", "the service gave no reason")
+                raise InvocationFailed(error.name, error.message)
+            case Invocation(timed_out=True):
+                raise InvocationTimeout("Timeout", "no response came in time; the handler may have run or not")
+            case _ if self.session.state == "stopped":
+                raise self._stopped_error()
+            case _:
+                raise InvocationFailed(
+                    "ConnectionLost", "the link dropped before a response came; the handler may have run or not"
+                )
+
+    def log_sent(self, message: object) -> None:
+        """Log what one call sends."""
+        logger.debug("sending %s", shortened(repr(message)))
+
+    # How it stands
+
+    @property
+    def token_expires_at(self) -> float | None:
+        """When the token of the present URL expires."""
+        return self._supervisor.token_expires_at
+
+    async def wait_stopped(self) -> str:
+        """Wait for the end; gives its reason."""
+        await self._stopped.wait()
+        return self._stop_reason
+
+    def statistics(self) -> ClientStatistics:
+        """Count what there is to count."""
+        session = self.session
+        return ClientStatistics(
+            messages_received=session.messages_received,
+            frames_received=session.frames_received,
+            bytes_received=session.bytes_received,
+            frames_sent=session.frames_sent,
+            bytes_sent=session.bytes_sent,
+            repeated=session.repeated,
+            unrouted=self.router.unrouted,
+            dropped=self.router.dropped,
+            undecodable=session.undecodable,
+            unreadable=session.unreadable,
+            unknown=session.unknown,
+            sends_lost=session.posts_lost,
+            pending_sends=session.pending,
+            last_round_trip=session.last_round_trip,
+            recoveries=session.recoveries,
+            reconnects=session.reconnects,
+            connected_since=session.connected_since,
+        )
 
     # The end of it all
 
@@ -164,7 +255,9 @@ class Core:
     # What the background tasks call
 
     def _make_connection(self, transport: Transport) -> Connection:
-        return Connection(self.session, transport, self.router, self._dispatch, self._written)
+        return Connection(
+            self.session, transport, self.router, self._dispatch, self._written, log_payloads=self._log_payloads
+        )
 
     def _dispatch(self, outputs: Sequence[Output], sizes: Sequence[int] = ()) -> None:
         """Hand a session's outputs to whoever waits for them, in order."""
@@ -172,11 +265,13 @@ class Core:
             match output:
                 case GroupMessage() | ServerMessage():
                     self.router.message(output, sizes[index])
-                case Operation():
+                case Operation() | Invocation():
                     if output.wake is not None:
                         output.wake()
+                case Gap():
+                    self.router.gap(output)
                 case GroupRefused(group=group, error=error):
-                    self._group_refused(group, SendFailed(0, error.name, error.message))
+                    self._group_refused(group, error)
                 case _:
                     logger.info("%s", output)
                     self.router.lifecycle(output)
@@ -184,9 +279,14 @@ class Core:
                         self._ready.set()
                         self._posting.unpark_all()
 
-    def _group_refused(self, group: str, error: SendFailed) -> None:
-        self.router.lifecycle(RejoinFailed(group=group, error=error))
-        self.router.end_group(group, lambda: GroupLost(group, error))
+    def _group_refused(self, group: str, error: wire.WireError | None) -> None:
+        reason: Exception
+        if error is None:
+            reason = WebPubSubError("the session was lost, and groups are not joined again (auto_rejoin=False)")
+        else:
+            reason = SendFailed(0, error.name, error.message)
+            self.router.lifecycle(RejoinFailed(group=group, error=reason))
+        self.router.end_group(group, lambda: GroupLost(group, reason))
 
     def _written(self) -> None:
         """The writer has caught up a little."""
@@ -201,10 +301,10 @@ class Core:
 
     # What the block calls
 
-    async def run(self, url: ClientUrl) -> None:
+    async def run(self) -> None:
         """Be the client until the session stops or no connection can be had."""
         try:
-            await self._supervisor.run(url)
+            await self._supervisor.run()
         except ConnectFailed as error:
             self._failure = error
             self.stop(f"gave up: {error}")
@@ -231,6 +331,9 @@ class Core:
 
     def stop(self, reason: str) -> None:
         """End everything that anybody waits for. Does nothing the second time."""
+        if not self._stopped.is_set():
+            self._stop_reason = reason
+            self._stopped.set()
         self._dispatch(self.session.stop(reason))
         self.router.end_all(self.end_of_subscriptions)
         for lot in (self._room, self._posting, self._drained):

@@ -8,14 +8,15 @@ channel, because a schedule point per message costs ten times all the rest.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
 
 import trio
 
 from ..errors import SubscriptionOverflow
-from ..protocol.messages import Connected, Disconnected, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
+from ..protocol.messages import Connected, Disconnected, Gap, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
+from .statistics import SubscriptionStatistics
 
 Overflow: TypeAlias = Literal["error", "drop_oldest", "drop_newest"]
 
@@ -35,10 +36,14 @@ M = TypeVar("M")
 class Route(Generic[M]):
     """A bounded buffer between the receive loop, which never waits, and any number of consuming tasks."""
 
-    def __init__(self, *, buffer: int, overflow: Overflow, max_bytes: float = MAX_BUFFERED_BYTES) -> None:
-        self._messages: deque[M] = deque()
-        self._sizes: deque[int] = deque()
+    def __init__(
+        self, *, buffer: int, overflow: Overflow, gaps: bool = False, max_bytes: float = MAX_BUFFERED_BYTES
+    ) -> None:
+        self._messages: deque[Any] = deque()  # of M, which includes Gap where the consumer asked for them
+        self._sizes: deque[int] = deque()  # -1 for a gap
+        self._count = 0  # of messages, gaps apart
         self._bytes = 0
+        self._gaps = gaps
         self._max_messages = buffer
         self._max_bytes = max_bytes
         self._overflow: Overflow = overflow
@@ -53,26 +58,70 @@ class Route(Generic[M]):
     def __len__(self) -> int:
         return len(self._messages)
 
+    def statistics(self) -> SubscriptionStatistics:
+        """Say how it stands."""
+        return SubscriptionStatistics(
+            buffered=self._count, buffered_bytes=self._bytes, taken=self.taken, dropped=self.dropped
+        )
+
     def deliver(self, message: M, size: int) -> None:
         """Take a message, or apply the overflow policy."""
         if self._ended:
             self.dropped += 1
             return
-        if not self._fits(size):
-            self.dropped += 1
-            if self._overflow == "error":
-                self.end(lambda: SubscriptionOverflow(self.dropped))
-            if self._overflow != "drop_oldest" or size > self._max_bytes:
+        if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
+            self._overflown(size)
+            if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
                 return
-            self._pop()
-            while not self._fits(size):
-                self.dropped += 1
-                self._pop()
         self._messages.append(message)
         self._sizes.append(size)
+        self._count += 1
         self._bytes += size
         if self._readers:
             self._readers.unpark()
+
+    def gap(self, gap: Gap) -> None:
+        """Messages are missing here: tell a consumer who asked for that. Gaps are never dropped, but merged."""
+        if not self._gaps or self._ended:
+            return
+        if self._messages and isinstance(last := self._messages[-1], Gap):
+            self._messages[-1] = last + gap
+            return
+        self._messages.append(gap)
+        self._sizes.append(-1)
+        if self._readers:
+            self._readers.unpark()
+
+    def _clear(self) -> None:
+        self._messages.clear()
+        self._sizes.clear()
+        self._bytes = self._count = 0
+
+    def _overflown(self, size: int) -> None:
+        """Apply the overflow policy to a message that does not fit: make room for it, or count it as dropped."""
+        match self._overflow:
+            case "error":
+                self.dropped += 1
+                self.end(lambda: SubscriptionOverflow(self.dropped))
+            case "drop_oldest" if size <= self._max_bytes:
+                while self._count >= self._max_messages or self._bytes + size > self._max_bytes:
+                    self._drop_oldest()
+            case _:
+                self.dropped += 1
+                self.gap(Gap(overflowed=1))
+
+    def _drop_oldest(self) -> None:
+        self.dropped += 1
+        gap = Gap(overflowed=1)
+        if isinstance(self._messages[0], Gap):
+            gap = self._pop() + gap
+        self._pop()
+        if not self._gaps:
+            return
+        if self._messages and isinstance(self._messages[0], Gap):
+            gap += self._pop()
+        self._messages.appendleft(gap)
+        self._sizes.appendleft(-1)
 
     def end(self, error: Callable[[], Exception | None] | None = None) -> None:
         """No more messages will come: what is buffered can still be taken, then comes ``error`` or the normal end."""
@@ -84,9 +133,7 @@ class Route(Generic[M]):
     def close(self) -> None:
         """The user closed the subscription: what is buffered is thrown away."""
         self.closed = self._ended = True
-        self._messages.clear()
-        self._sizes.clear()
-        self._bytes = 0
+        self._clear()
         self._readers.unpark_all()
 
     def receive_nowait(self) -> M:
@@ -95,6 +142,13 @@ class Route(Generic[M]):
             return self._take()
         self._raise_if_ended()
         raise trio.WouldBlock
+
+    def take_all(self) -> list[M]:
+        """Take all that is there."""
+        messages = list(self._messages)
+        self.taken += len(messages)
+        self._clear()
+        return messages
 
     async def receive(self) -> M:
         """Take a message, waiting for it if need be."""
@@ -113,15 +167,16 @@ class Route(Generic[M]):
             await self._readers.park()
         return self._take()
 
-    def _fits(self, size: int) -> bool:
-        return len(self._messages) < self._max_messages and self._bytes + size <= self._max_bytes
-
     def _take(self) -> M:
         self.taken += 1
-        return self._pop()
+        message: M = self._pop()
+        return message
 
-    def _pop(self) -> M:
-        self._bytes -= self._sizes.popleft()
+    def _pop(self) -> Any:
+        size = self._sizes.popleft()
+        if size >= 0:
+            self._bytes -= size
+            self._count -= 1
         return self._messages.popleft()
 
     def _raise_if_ended(self) -> None:
@@ -208,6 +263,13 @@ class Router:
         for route in self._routes.get(LIFECYCLE, ()):
             route.deliver(value, 0)
 
+    def gap(self, gap: Gap) -> None:
+        """Tell every route of messages that some are missing here."""
+        for key, routes in self._routes.items():
+            if key is not LIFECYCLE:
+                for route in routes:
+                    route.gap(gap)
+
     def end_group(self, group: str, error: Callable[[], Exception]) -> None:
         """End every route of one group."""
         for route in self._routes.get(group, ()):
@@ -232,6 +294,11 @@ class Router:
                 standing = standing + 1 if route.taken == taken else 0
             if len(route) <= CROWDED:
                 self._crowd.discard(route)
+
+    @property
+    def dropped(self) -> int:
+        """Messages that did not fit into the routes there are."""
+        return sum(route.dropped for routes in self._routes.values() for route in routes)
 
     @property
     def crowded(self) -> bool:
@@ -308,6 +375,17 @@ class Subscription(trio.abc.ReceiveChannel[M_co]):
         """
         return self._route.receive_nowait()
 
+    def statistics(self) -> SubscriptionStatistics:
+        """Say how this subscription stands."""
+        return self._route.statistics()
+
+    def batches(self) -> AsyncIterator[list[M_co]]:
+        """Iterate over lists: everything that is there, at least one message each. Quicker for very many messages.
+
+        Errors, cancellation and back-pressure as for `receive`.
+        """
+        return _Batches(self, self._route)
+
     def close(self) -> None:
         """End the subscription now; messages in its buffer are thrown away.
 
@@ -353,3 +431,16 @@ class Subscription(trio.abc.ReceiveChannel[M_co]):
         # Nobody can take from it any more. Finalisers run anywhere, so the receive loop does the rest on its next turn.
         if not self._route.closed:
             self._abandoned.append(self._release)
+
+
+class _Batches(AsyncIterator[list[M]]):
+    def __init__(self, subscription: Subscription[M], route: Route[M]) -> None:
+        self._subscription = subscription
+        self._route = route
+
+    async def __anext__(self) -> list[M]:
+        try:
+            first = await self._subscription.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        return [first, *self._route.take_all()]

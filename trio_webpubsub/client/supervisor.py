@@ -9,10 +9,12 @@ from typing import TypeAlias
 
 import trio
 
+from .._shell.clock import wall_time
 from ..errors import ConnectFailed
 from ..protocol.backoff import full_jitter
 from ..protocol.messages import ConnectAttemptFailed
 from ..protocol.session import Output, Reconnect, Recover, Session, Stop
+from ..protocol.tokens import expires_at
 from ..protocol.urls import ClientUrl
 from .connection import Connection
 from .transport import Transport
@@ -28,8 +30,6 @@ LASTED = 30.0
 
 RECOVERY_BASE = 0.2
 RECOVERY_CAP = 2.0
-RECONNECT_BASE = 0.5
-RECONNECT_CAP = 30.0
 
 REFUSED = frozenset({400, 401, 403, 404})
 """Handshake statuses that trying again with the same URL cannot change."""
@@ -46,10 +46,12 @@ class Supervisor:
         session: Session,
         *,
         urls: UrlSource,
+        first_url: ClientUrl,
         open_transport: OpenTransport,
         make_connection: Callable[[Transport], Connection],
         dispatch: Callable[[list[Output]], None],
         connect_timeout: float,
+        reconnect: Callable[[], Iterator[float]] | None,
         random: Callable[[], float],
     ) -> None:
         self._session = session
@@ -58,22 +60,34 @@ class Supervisor:
         self._make_connection = make_connection
         self._dispatch = dispatch
         self._connect_timeout = connect_timeout
+        self._new_delays = reconnect
         self._random = random
-        self._url: ClientUrl
-        """Where the present session was begun."""
+        self._url = first_url
         self.connection: Connection | None = None
         """The transport at work, if there is one."""
 
-    async def run(self, url: ClientUrl) -> None:
-        """Connect to ``url`` once, then live until the session says stop or no new session can be had.
+    async def run(self) -> None:
+        """Connect to the first URL once, then live until the session says stop or no new session can be had.
 
         Raises:
             ConnectFailed: the first connect failed, or the last reconnect.
         """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._warn_of_expiry, name=f"token watch {self._url.hub}")
+            failure: ConnectFailed | None = None
+            try:
+                await self._live()
+            except ConnectFailed as error:  # kept, so that the nursery makes no group of it
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _live(self) -> None:
         started = trio.current_time()
-        if error := await self._new_session(url):
+        if error := await self._new_session(self._url):
             raise error
-        delays = self._reconnect_delays()
+        delays: Iterator[float] | None = None
         while True:
             match self._session.step:
                 case Stop():
@@ -81,11 +95,26 @@ class Supervisor:
                 case Recover(deadline=deadline):
                     await self._recover(deadline)
                 case Reconnect():
-                    if trio.current_time() - started > LASTED:
-                        delays = self._reconnect_delays()
-                    else:
-                        await trio.sleep(next(delays))
+                    lasted = trio.current_time() - started > LASTED
+                    delays = await self._delays(delays, lasted)
                     started = await self._reconnect(delays)
+
+    async def _delays(self, delays: Iterator[float] | None, lasted: bool) -> Iterator[float]:
+        """Give the delays between the tries to come. A session that lasted starts them anew, at once; else wait a turn.
+
+        Raises:
+            ConnectFailed: there is no turn.
+        """
+        if self._new_delays is None:
+            raise ConnectFailed("the session was lost, and reconnecting is switched off")
+        if delays is None or lasted:
+            delays = self._new_delays()
+        if not lasted:
+            delay = next(delays, None)
+            if delay is None:
+                raise ConnectFailed("the session was lost, and no tries to reconnect are left")
+            await trio.sleep(delay)
+        return delays
 
     async def _recover(self, deadline: float) -> None:
         """Try to get the session onto a new transport, until that worked or it is lost."""
@@ -123,11 +152,11 @@ class Supervisor:
             error = await self._try_new_session()
             if error is None or isinstance(self._session.step, Stop):
                 return started
-            if self._urls.fixed and error.status in REFUSED:
-                self._attempt_failed(error, None)
-                raise error
-            delay = next(delays)
+            hopeless = self._urls.fixed and error.status in REFUSED
+            delay = None if hopeless else next(delays, None)
             self._attempt_failed(error, delay)
+            if delay is None:
+                raise error
             await trio.sleep(delay)
 
     async def _try_new_session(self) -> ConnectFailed | None:
@@ -159,8 +188,19 @@ class Supervisor:
         reason = f": {ended.reason}" if ended.reason else ""
         return ConnectFailed(f"the connection was closed before the session began (close code {ended.code}{reason})")
 
-    def _reconnect_delays(self) -> Iterator[float]:
-        return full_jitter(self._random, base=RECONNECT_BASE, cap=RECONNECT_CAP)
+    @property
+    def token_expires_at(self) -> float | None:
+        """When the token of the present URL expires, in seconds since 1970."""
+        return expires_at(self._url.access_token) if self._url.access_token else None
+
+    async def _warn_of_expiry(self) -> None:
+        """Say once when a fixed URL's token has expired: this session lives on, but there will be no other."""
+        if self._urls.fixed and (expiry := self.token_expires_at) is not None:
+            await trio.sleep(max(0, expiry - wall_time()))
+            logger.warning(
+                "the token of the URL has expired; when this session is lost, no new one can be had."
+                " Pass an async callable instead of a URL, which is asked for each new session"
+            )
 
     def _attempt_failed(self, error: ConnectFailed, delay: float | None) -> None:
         logger.info("no connection: %s", error)

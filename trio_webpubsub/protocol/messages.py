@@ -87,6 +87,33 @@ class ServerMessage(_Payload, frozen=True, kw_only=True):
     """A message that the service's side sent to this connection, its user or everybody, or an event handler's reply."""
 
 
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages are missing here. A subscription with ``gaps=True`` yields it in their place; neighbours are one."""
+
+    session_lost: bool = False
+    """A session was lost: whatever the service had not delivered then, and sent until the next one began."""
+    unreadable: int = 0
+    """Frames that could not be read at all."""
+    overflowed: int = 0
+    """Messages that did not fit into this subscription's buffer."""
+
+    def __add__(self, other: Gap) -> Gap:
+        return Gap(
+            session_lost=self.session_lost or other.session_lost,
+            unreadable=self.unreadable + other.unreadable,
+            overflowed=self.overflowed + other.overflowed,
+        )
+
+
+class InvokeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event handler answered to an invocation."""
+
+    data: Any = None
+    """A JSON value, ``str`` for text, ``bytes`` for binary and protobuf; ``None`` if the answer was empty."""
+    data_type: str | None = None
+    metadata: Mapping[str, str] | None = None
+
+
 class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the service said to an acknowledged operation."""
 

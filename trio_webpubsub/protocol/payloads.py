@@ -9,6 +9,7 @@ from typing import Any, TypeGuard, get_args
 
 import msgspec
 
+from .errors import InvalidPayload
 from .messages import DataType
 from .names import check_text
 from .wire import Payload
@@ -50,6 +51,24 @@ def payload_of(data: Any, data_type: str | None = None) -> Payload:
             return Payload(data_type, bytes(data))
         case _:
             raise ValueError(f"data_type is {data_type!r}, which is none of {', '.join(map(repr, _DATA_TYPES))}")
+
+
+def data_of(payload: Payload) -> Any:
+    """Give what a payload holds: the opposite of `payload_of`.
+
+    Raises:
+        InvalidPayload: it does not hold what its data type says.
+    """
+    try:
+        match payload.data_type:
+            case "text":
+                return payload.body.decode()
+            case "json":
+                return msgspec.json.decode(payload.body)
+            case _:
+                return payload.body
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidPayload(f"the {payload.data_type} payload cannot be decoded: {type(error).__name__}") from error
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:

@@ -53,6 +53,12 @@ class NeverSent(msgspec.Struct, frozen=True):
 
 Outcome: TypeAlias = Done | Refused | Unanswered | Unknown | NeverSent
 
+FAILED_IDS_KEPT = 1000
+"""Ids of failed operations under which a caller may go on trying: as many as the service remembers."""
+
+MESSAGE_REFUSED = frozenset({1003, 1007, 1009})
+"""Close codes with which the service answers a message that it cannot take."""
+
 Purpose: TypeAlias = Literal["call", "explicit", "subscription", "internal"]
 """What an operation is for: a send; an explicit join or leave; a subscription's join; what nobody waits for."""
 
@@ -74,6 +80,8 @@ class Operation:
     writes: int = 0
     """How often the frame was written in this session."""
     written_at: float = -math.inf
+    strikes: int = 0
+    """How often the link was closed with one of `MESSAGE_REFUSED` when this was the next to be answered."""
     asked_again: bool = False
     """Whether a missing ack has been asked for by writing the frame once more."""
     outcome: Outcome | None = None
@@ -91,6 +99,7 @@ class PendingOperations:
         self._max_message_size = max_message_size
         self._last_id = 0
         self._by_id: dict[int, Operation] = {}  # in the order of their ids, since a new id is always the largest
+        self._failed: dict[int, None] = {}  # ids whose callers were told of a failure in this session
         self._outbox: deque[Operation | bytes] = deque()
         self._in_flight: dict[int, Operation] = {}  # written to this transport; the longest unanswered first
         self._delayed: list[tuple[float, int, Operation]] = []  # a heap: when to retry, ack id, operation
@@ -119,26 +128,46 @@ class PendingOperations:
         return deadline
 
     def submit(
-        self, message: Acknowledged, *, retries: int, delays: Iterator[float], repeat_in_new_session: bool = False
+        self,
+        message: Acknowledged,
+        *,
+        retries: int,
+        delays: Iterator[float],
+        repeat_in_new_session: bool = False,
+        ack_id: int | None = None,
     ) -> Operation:
         """Take a new operation and queue it.
 
+        Args:
+            message: what to do.
+            retries: how often a failure that an ack tells may be tried again.
+            delays: seconds to wait before each retry.
+            repeat_in_new_session: whether to send it again where the loss of a session leaves open if it ran.
+            ack_id: the id of an operation of this session that failed, to go on trying under it.
+
         Raises:
             MessageTooLarge: its frame is larger than the service takes; nothing has changed.
+            ValueError: no operation of this session failed under ``ack_id``; nothing has changed.
         """
-        ack_id = self._last_id + 1
-        message = msgspec.structs.replace(message, ack_id=ack_id)
+        if ack_id is not None and ack_id not in self._failed:
+            raise ValueError(f"no operation of this session failed with ack id {ack_id}")
+        writes = 0 if ack_id is None else 1  # so that a Duplicate means that it ran
+        new_id = self._last_id + 1 if ack_id is None else ack_id
+        message = msgspec.structs.replace(message, ack_id=new_id)
         frame = self.encode(message)
-        self._last_id = ack_id
+        if ack_id is None:
+            self._last_id = new_id
+        self._failed.pop(new_id, None)
         operation = Operation(
             message=message,
             retries=retries,
             delays=delays,
             repeat_in_new_session=repeat_in_new_session,
-            ack_id=ack_id,
+            ack_id=new_id,
             frame=frame,
+            writes=writes,
         )
-        self._by_id[ack_id] = operation
+        self._by_id[new_id] = operation
         self.bytes += len(frame)
         self._outbox.append(operation)
         return operation
@@ -229,6 +258,22 @@ class PendingOperations:
             self.bytes -= len(operation.frame)
             self._in_flight.pop(operation.ack_id, None)
 
+    def refused_with(self, code: int) -> Operation | None:
+        """The service closed the transport with ``code``. Gives the operation whose frame it will not take.
+
+        The service answers in the order in which it reads, events apart, which wait for their handler. So the message
+        that it stumbled over is the first unanswered one. The second time is proof: it would end every link there is.
+        """
+        if code not in MESSAGE_REFUSED or not self._in_flight:
+            return None
+        in_order = sorted(self._in_flight.values(), key=lambda each: isinstance(each.message, wire.SendEvent))
+        suspect = in_order[0]
+        suspect.strikes += 1
+        if suspect.strikes < 2:
+            return None
+        self._in_flight.pop(suspect.ack_id)
+        return self._resolve(suspect, Refused(wire.WireError("MessageRefused", f"the service closed with {code}")))
+
     def transport_ended(self) -> int:
         """Throw the outbox away. Gives the number of posts lost with it."""
         lost = sum(isinstance(entry, bytes) for entry in self._outbox)
@@ -259,6 +304,7 @@ class PendingOperations:
 
     def new_session(self) -> None:
         """Give everything pending a new id and queue it, joins first: a message may be meant for those who joined."""
+        self._failed.clear()
         for operation in sorted(self._by_id.values(), key=lambda each: not isinstance(each.message, wire.JoinGroup)):
             self._renew(operation)
         self.refill()
@@ -272,6 +318,10 @@ class PendingOperations:
         del self._by_id[operation.ack_id]
         self.bytes -= len(operation.frame)
         operation.outcome = outcome
+        if isinstance(outcome, Refused | Unanswered):
+            self._failed[operation.ack_id] = None
+            if len(self._failed) > FAILED_IDS_KEPT:
+                del self._failed[next(iter(self._failed))]
         return operation
 
     def _renew(self, operation: Operation) -> None:

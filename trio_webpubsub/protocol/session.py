@@ -46,8 +46,9 @@ import msgspec
 from . import wire
 from .codec import Codec
 from .errors import UnreadableFrame
+from .invocations import Invocation, Invocations
 from .membership import Membership
-from .messages import Connected, Disconnected, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
+from .messages import Connected, Disconnected, Gap, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
 from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
 from .sequence import SequenceTracker
 
@@ -68,19 +69,20 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_interval: float = 20.0
     keep_alive_timeout: float = 10.0
     send_retries: int = 3
+    auto_rejoin: bool = True
     max_message_size: int = 1024 * 1024
     max_in_flight: int = 500
     """The service remembers about 1,000 ack ids; half of them leaves room for those on the way."""
 
 
 class GroupRefused(msgspec.Struct, frozen=True):
-    """The service did not let a wanted group be joined in a new session."""
+    """A wanted group is not joined in a new session: the service refused, or without ``error`` it was not asked."""
 
     group: str
-    error: wire.WireError
+    error: wire.WireError | None
 
 
-Output: TypeAlias = GroupMessage | ServerMessage | Operation | Lifecycle | GroupRefused
+Output: TypeAlias = GroupMessage | ServerMessage | Gap | Operation | Invocation | Lifecycle | GroupRefused
 
 
 class Recover(msgspec.Struct, frozen=True):
@@ -120,6 +122,7 @@ class Session:
         )
         self._membership = Membership()
         self._sequence = SequenceTracker()
+        self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
         self._ping_frame = codec.encode_upstream(wire.Ping())
 
         self.state: State = "connecting"
@@ -136,10 +139,20 @@ class Session:
         self._ping_due = False
         self._sequence_ack_due = False
         self._pinged_at: float | None = None
+        self._ping_written_at: float | None = None
         self._unreadable_run: list[int] = []  # hashes of the frames
         self._goodbye: str | None = None
 
-        # What became of frames that nobody hears of otherwise
+        # To be looked at
+        self.messages_received = 0
+        self.frames_received = 0
+        self.bytes_received = 0
+        self.frames_sent = 0
+        self.bytes_sent = 0
+        self.undecodable = 0
+        self.recoveries = 0
+        self.last_round_trip: float | None = None
+        self.connected_since: float | None = None
         self.repeated = 0
         self.unreadable = 0
         self.unknown = 0
@@ -147,15 +160,44 @@ class Session:
 
     # What the caller asks for
 
-    def send(self, message: wire.SendToGroup | wire.SendEvent, *, repeat_in_new_session: bool = False) -> Operation:
+    def send(
+        self,
+        message: wire.SendToGroup | wire.SendEvent,
+        *,
+        repeat_in_new_session: bool = False,
+        retries: int | None = None,
+        ack_id: int | None = None,
+    ) -> Operation:
         """Queue an acknowledged send.
 
         Raises:
             MessageTooLarge: nothing was queued.
+            ValueError: no operation of this session failed under ``ack_id``.
         """
-        # An event whose handler failed would run it again: that is for the caller to decide.
-        retries = 0 if isinstance(message, wire.SendEvent) else self._settings.send_retries
-        return self._submit(message, retries=retries, repeat_in_new_session=repeat_in_new_session)
+        if retries is None and isinstance(message, wire.SendEvent):
+            retries = 0  # an event whose handler failed would run it again: that is for the caller to decide
+        return self._submit(message, retries=retries, repeat_in_new_session=repeat_in_new_session, ack_id=ack_id)
+
+    def invoke(self, message: wire.Invoke, now: float) -> Invocation:
+        """Queue an invocation. Only while `can_post`.
+
+        Raises:
+            MessageTooLarge: nothing was queued.
+        """
+        invocation = self._invocations.start(now)
+        try:
+            frame = self._pending.encode(msgspec.structs.replace(message, invocation_id=invocation.invocation_id))
+        except BaseException:
+            self._invocations.withdraw(invocation)
+            raise
+        self._pending.post(frame)
+        return invocation
+
+    def withdraw_invocation(self, invocation: Invocation) -> None:
+        """The caller of an invocation went away: the service is told once."""
+        frame = self._invocations.withdraw(invocation)
+        if frame is not None:
+            self._pending.post(frame)
 
     def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a send that nobody waits for. Only while `can_post`.
@@ -261,6 +303,8 @@ class Session:
             except UnreadableFrame:
                 self.unreadable += 1
                 self._unreadable_run.append(hash(frame))
+                deliver(Gap(unreadable=1))
+                sizes.append(0)
                 continue
             if self._unreadable_run:
                 self._unreadable_run.clear()
@@ -268,12 +312,22 @@ class Session:
                 if message.sequence_id is None or note(message.sequence_id, len(frame), now):
                     deliver(message)
                     sizes.append(len(frame))
+                    if message.data_error is not None:
+                        self.undecodable += 1
                 else:
                     self.repeated += 1
             else:
                 self._control(message, len(frame), now, outputs)
                 sizes.extend([0] * (len(outputs) - len(sizes)))
+        self.messages_received += sum(size > 0 for size in sizes)
+        self.frames_received += len(batch)
+        self.bytes_received += sum(map(len, batch))
         return outputs, sizes
+
+    @property
+    def reconnects(self) -> int:
+        """How many sessions there were after the first."""
+        return max(0, self._sessions - 1)
 
     @property
     def worthless(self) -> bool:
@@ -284,6 +338,9 @@ class Session:
         """The WebSocket is gone, with the close code that came (1006 if none)."""
         outputs: list[Output] = []
         was_proven = self._proven
+        if (operation := self._pending.refused_with(code)) is not None:
+            self._settle(operation, outputs)
+        outputs += self._invocations.fail_all()
         self.posts_lost += self._pending.transport_ended()
         self._open = self._proven = self._ping_due = False
         if self.state == "stopped":
@@ -322,7 +379,7 @@ class Session:
             return []
         self._open = self._proven = False
         self.state = "stopped"
-        return [*self._pending.stop(), Stopped(reason=reason)]
+        return [*self._pending.stop(), *self._invocations.fail_all(), Stopped(reason=reason)]
 
     @property
     def step(self) -> Step:
@@ -338,9 +395,15 @@ class Session:
         frames: list[bytes] = []
         if self._open and self._ping_due:
             self._ping_due = False
+            self._ping_written_at = now
             frames.append(self._ping_frame)
-        if not self._proven:
-            return frames
+        if self._proven:
+            self._take_due(now, budget, frames)
+        self.frames_sent += len(frames)
+        self.bytes_sent += sum(map(len, frames))
+        return frames
+
+    def _take_due(self, now: float, budget: int, frames: list[bytes]) -> None:
         self._sequence_ack_due = False
         if (sequence_id := self._sequence.take(now)) is not None:
             frames.append(self._codec.encode_upstream(wire.SequenceAck(sequence_id)))
@@ -349,7 +412,6 @@ class Session:
                 # Acknowledged, so that it is written again if this transport loses it.
                 self._submit(wire.LeaveGroup(group)).purpose = "internal"
         frames += self._pending.take(now, budget)
-        return frames
 
     @property
     def idle(self) -> bool:
@@ -365,8 +427,8 @@ class Session:
 
     @property
     def ack_deadline(self) -> float:
-        """When an ack is overdue or a retry is due."""
-        return self._pending.deadline if self._proven else math.inf
+        """When an ack or a response is overdue, or a retry is due."""
+        return min(self._pending.deadline, self._invocations.deadline) if self._proven else math.inf
 
     @property
     def next_deadline(self) -> float:
@@ -380,6 +442,9 @@ class Session:
             self._sequence_ack_due = self._sequence.due <= now
             for operation in self._pending.expire(now):
                 self._settle(operation, outputs)
+            for invocation in self._invocations.expire(now):
+                outputs.append(invocation)
+                self._pending.post(self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id)))
         return outputs
 
     @property
@@ -408,13 +473,19 @@ class Session:
     # Inside
 
     def _submit(
-        self, message: Acknowledged, *, retries: int | None = None, repeat_in_new_session: bool = False
+        self,
+        message: Acknowledged,
+        *,
+        retries: int | None = None,
+        repeat_in_new_session: bool = False,
+        ack_id: int | None = None,
     ) -> Operation:
         return self._pending.submit(
             message,
             retries=self._settings.send_retries if retries is None else retries,
             delays=self._retry_delays(),
             repeat_in_new_session=repeat_in_new_session,
+            ack_id=ack_id,
         )
 
     def _join(self, group: str, purpose: Purpose) -> Operation:
@@ -429,29 +500,36 @@ class Session:
         match message:
             case wire.Ack():
                 if operation := self._pending.acknowledge(message, now):
+                    self.last_round_trip = now - operation.written_at
                     self._settle(operation, outputs)
             case wire.ConnectedMessage():
-                self._connected(message, outputs)
+                self._connected(message, now, outputs)
             case wire.DisconnectedMessage():
                 self._goodbye = message.message or ""
             case wire.UnknownMessage():
                 self.unknown += 1
                 if message.sequence_id is not None:
                     self._sequence.note(message.sequence_id, size, now)
-            case _:
-                pass  # a pong has done its work by coming
+            case wire.InvokeResponse():
+                if invocation := self._invocations.respond(message):
+                    outputs.append(invocation)
+            case _:  # a pong
+                if self._ping_written_at is not None:
+                    self.last_round_trip = now - self._ping_written_at
+                    self._ping_written_at = None
 
-    def _connected(self, message: wire.ConnectedMessage, outputs: list[Output]) -> None:
+    def _connected(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
         if message.connection_id != self.connection_id:
             if self.state == "connected":  # unheard of, but said clearly enough
                 self._lose_session(outputs)
-            self._begin_session(message, outputs)
+            self._begin_session(message, now, outputs)
         self._reconnection_token = message.reconnection_token or self._reconnection_token
 
-    def _begin_session(self, message: wire.ConnectedMessage, outputs: list[Output]) -> None:
+    def _begin_session(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
         self._sessions += 1
         self.connection_id = message.connection_id
         self.user_id = message.user_id
+        self.connected_since = now
         self._poison = []
         self._sequence.reset()
         self.state = "connected"
@@ -460,11 +538,22 @@ class Session:
             Connected(connection_id=message.connection_id, user_id=message.user_id, first=self._sessions == 1)
         )
         self._membership.new_session()
+        if self._sessions > 1:
+            outputs.append(Gap(session_lost=True))
+            self._rejoin(outputs)
+        self._pending.new_session()
+
+    def _rejoin(self, outputs: list[Output]) -> None:
+        """Join every group that was wanted in the last session, or let it go, as the user decided."""
         joining = {each.message.group for each in self._pending if isinstance(each.message, wire.JoinGroup)}
         for group in self._membership.wanted():
-            if group not in joining:
+            if group in joining:
+                continue
+            if self._settings.auto_rejoin:
                 self._join(group, "internal")
-        self._pending.new_session()
+            else:
+                self._membership.forget(group)
+                outputs.append(GroupRefused(group, None))
 
     def _recovery_answered(self, frame: bytes, connection_id: str, now: float, outputs: list[Output]) -> None:
         """Take the first frame after a recovery: whatever it is, the session lives, unless it begins another."""
@@ -476,6 +565,7 @@ class Session:
             self._lose_session(outputs)
             return
         self._recovery = None
+        self.recoveries += 1
         self._proven = True
         self.state = "connected"
         self._sequence.rearm(now)
@@ -486,6 +576,7 @@ class Session:
         self.state = "reconnecting"
         self._proven = False
         self.connection_id = None
+        self.connected_since = None
         self._reconnection_token = None
         self._recovery = None
         for operation in self._pending.session_lost():

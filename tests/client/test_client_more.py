@@ -1,0 +1,414 @@
+"""Gaps, rejoining, reconnect policies, invocations, going on after failures, statistics, logs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_webpubsub import (
+    ClientStopped,
+    Gap,
+    GroupLost,
+    GroupMessage,
+    InvocationFailed,
+    InvocationTimeout,
+    InvokeResult,
+    SendFailed,
+    SendResult,
+    Subscription,
+    open_client,
+)
+from trio_webpubsub._shell.clock import wall_time
+
+from .raw_service import URL, Peer, RawService
+
+
+async def entered(peer: Peer, messages: Subscription[Any]) -> Subscription[Any]:
+    """Enter a subscription that joins."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.answer, "joinGroup")
+        await messages.__aenter__()
+    return messages
+
+
+# Gaps
+
+
+async def test_a_lost_session_is_a_gap_at_the_exact_place(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with client.messages(gaps=True) as messages, client.messages() as plain:
+            await peer.message(1, "old")
+            await wait_all_tasks_blocked()
+            await peer.websocket.aclose(1008)
+            peer = await service.next()
+            await peer.message(1, "new")
+            got = [await messages.receive() for _ in range(3)]
+            assert [each if isinstance(each, Gap) else each.data for each in got] == [
+                "old",
+                Gap(session_lost=True),
+                "new",
+            ]
+            assert [(await plain.receive()).data for _ in range(2)] == ["old", "new"]
+
+
+async def test_a_recovered_session_is_no_gap(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client, client.messages(gaps=True) as messages:
+        peer = await service.next()
+        await peer.message(1, 1)
+        peer.cut()
+        peer = await service.next()
+        await peer.message(1, 1)
+        await peer.message(2, 2)
+        got = [await messages.receive() for _ in range(2)]
+        assert not any(isinstance(each, Gap) for each in got)
+
+
+async def test_unreadable_frames_are_one_gap(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client, client.messages(gaps=True) as messages:
+        peer = await service.next()
+        await peer.websocket.send_message("{")
+        await peer.websocket.send_message("{")
+        await peer.message(1, "fine")
+        assert await messages.receive() == Gap(unreadable=2)
+
+
+# Rejoining and reconnecting
+
+
+async def test_without_rejoining_group_subscriptions_end(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector, auto_rejoin=False) as client:
+        peer = await service.next()
+        messages = await entered(peer, client.group_messages("g"))
+        await peer.message(1, "last")
+        await wait_all_tasks_blocked()
+        await peer.websocket.aclose(1008)
+        await service.next()
+        assert (await messages.receive()).data == "last"
+        with pytest.raises(GroupLost, match="auto_rejoin"):
+            await messages.receive()
+        messages.close()
+
+
+async def test_reconnecting_can_be_switched_off(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector, reconnect=None) as client:
+        peer = await service.next()
+        await peer.websocket.aclose(1008)
+        assert "switched off" in await client.wait_stopped()
+        with pytest.raises(ClientStopped):
+            await client.join_group("g")
+
+
+async def test_an_exhausted_iterator_stops_the_client(autojump_clock: MockClock, service: RawService) -> None:
+    def three_tries() -> Iterator[float]:
+        yield from (1, 2, 3)
+
+    async with open_client(
+        URL, connector=service.connector, reconnect=three_tries, keep_alive_interval=math.inf
+    ) as client:
+        peer = await service.next()
+        await trio.sleep(60)
+        service.refuse = OSError("no route to host")
+        start = trio.current_time()
+        await peer.websocket.aclose(1008)
+        assert "no route to host" in await client.wait_stopped()
+        assert trio.current_time() - start == pytest.approx(6)
+        assert service.dials == 5
+        with pytest.raises(ClientStopped):
+            await client.join_group("g")
+
+
+async def test_a_session_that_did_not_last_takes_a_turn_first(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector, reconnect=lambda: iter([5])) as client:
+        peer = await service.next()
+        start = trio.current_time()
+        await peer.websocket.aclose(1008)
+        peer = await service.next()
+        assert trio.current_time() - start == pytest.approx(5)
+        await peer.websocket.aclose(1008)
+        assert "no tries" in await client.wait_stopped()
+        with pytest.raises(ClientStopped):
+            await client.join_group("g")
+
+
+async def test_one_warning_when_the_token_of_a_fixed_url_expires(
+    autojump_clock: MockClock, service: RawService, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = jwt.encode({"exp": int(wall_time()) + 60}, "a-key-that-is-long-enough-for-hs256")
+    async with open_client(
+        f"ws://localhost/client/hubs/chat?access_token={token}", connector=service.connector
+    ) as client:
+        peer = await service.next()
+        assert client.token_expires_at == pytest.approx(wall_time() + 60, abs=1)
+        with trio.move_on_after(200):
+            while True:
+                await peer.expect("ping")
+                await peer.send(type="pong")
+    warnings = [record for record in caplog.records if "expired" in record.getMessage()]
+    assert len(warnings) == 1
+    assert token not in caplog.text
+
+
+# Invocations
+
+
+async def test_an_invocation_gives_its_result(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+
+        async def play() -> None:
+            invoke = await peer.expect("invoke")
+            assert (invoke["target"], invoke["event"], invoke["data"]) == ("event", "price", {"sku": "x"})
+            await peer.send(
+                type="invokeResponse",
+                invocationId=invoke["invocationId"],
+                success=True,
+                dataType="json",
+                data={"price": 12},
+            )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            assert await client.invoke_event("price", {"sku": "x"}) == InvokeResult(
+                data={"price": 12}, data_type="json"
+            )
+
+
+async def test_a_refused_invocation_says_why(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+
+        async def play() -> None:
+            invoke = await peer.expect("invoke")
+            await peer.send(
+                type="invokeResponse",
+                invocationId=invoke["invocationId"],
+                success=False,
+                error={"name": "NoSuchPrice", "message": "sorry"},
+            )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            with pytest.raises(InvocationFailed, match="NoSuchPrice: sorry"):
+                await client.invoke_event("price")
+
+
+async def test_an_invocation_is_failed_by_a_drop(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+
+        async def play() -> None:
+            await peer.expect("invoke")
+            peer.cut()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            with pytest.raises(InvocationFailed, match="ConnectionLost"):
+                await client.invoke_event("price")
+
+
+async def test_an_invocation_has_a_deadline(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector, ack_timeout=3) as client:
+        peer = await service.next()
+        with pytest.raises(InvocationTimeout) as caught:
+            await client.invoke_event("price")
+        assert isinstance(caught.value, trio.TooSlowError)
+        await peer.expect("invoke")
+        await peer.expect("cancelInvocation")
+
+
+async def test_a_cancelled_invocation_tells_the_service(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        with trio.move_on_after(1):
+            await client.invoke_event("price")
+        invoke = await peer.expect("invoke")
+        assert (await peer.expect("cancelInvocation"))["invocationId"] == invoke["invocationId"]
+
+
+async def test_an_invocation_ends_with_the_block(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        await service.next()
+
+        async def invoke() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await client.invoke_event("price")
+
+        nursery.start_soon(invoke)
+        await wait_all_tasks_blocked()
+
+
+# Sends
+
+
+async def test_options_travel(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def play() -> None:
+                message = await peer.answer("sendToGroup")
+                assert message["metadata"] == {"trace": "7"}
+                assert message["ttlSeconds"] == 60
+                assert message["noEcho"] is True
+                assert (message["dataType"], message["data"]) == ("json", "hi")
+
+            await client.send_to_group(
+                "g", "hi", data_type="json", no_echo=True, metadata={"trace": "7"}, ttl_seconds=60
+            )
+
+
+async def test_bad_options_are_refused(autojump_clock: MockClock, service: RawService) -> None:
+    without_ack: Any = {"ack": False, "ack_id": 3}
+    async with open_client(URL, connector=service.connector) as client:
+        with pytest.raises(ValueError, match="ttl_seconds"):
+            await client.send_to_group("g", "hi", ttl_seconds=301)
+        with pytest.raises(ValueError, match="metadata"):
+            await client.send_to_group("g", "hi", metadata={"ü": "x"})
+        with pytest.raises(ValueError, match="ack id 3"):
+            await client.send_to_group("g", "hi", ack_id=3)
+        with pytest.raises(ValueError, match="without an ack"):
+            await client.send_to_group("g", "hi", **without_ack)
+
+
+async def test_a_caller_may_go_on_after_a_failure(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def play() -> None:
+                await peer.ack(await peer.expect("sendToGroup"), "InternalServerError")
+                await peer.ack(await peer.expect("sendToGroup"), "Duplicate")
+
+            with pytest.raises(SendFailed) as caught:
+                await client.send_to_group("g", "hi", retries=0)
+            result = await client.send_to_group("g", "hi", ack_id=caught.value.ack_id)
+        assert result == SendResult(ack_id=caught.value.ack_id, duplicated=True)
+
+
+async def test_a_failed_send_is_retried_with_the_same_id(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def play() -> None:
+                first = await peer.expect("sendToGroup")
+                for _ in range(3):
+                    await peer.ack(first, "InternalServerError")
+                    assert await peer.expect("sendToGroup") == first
+                await peer.ack(first)
+
+            await client.send_to_group("g", "hi", no_echo=True)
+
+
+async def test_a_message_that_the_service_will_not_take_is_given_up(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector) as client, client.messages() as messages:
+        peer = await service.next()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def play() -> None:
+                nonlocal peer
+                for _ in range(2):
+                    await peer.expect("sendToGroup")
+                    await peer.websocket.aclose(1007)
+                    peer = await service.next()
+                    await peer.expect("ping")
+                    await peer.send(type="pong")
+
+            with pytest.raises(SendFailed, match="MessageRefused"):
+                await client.send_to_group("g", "bad")
+        await peer.message(1, "we live")
+        assert (await messages.receive()).data == "we live"
+
+
+# Looking and logging
+
+
+async def test_statistics_count(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with client.messages(buffer=1, overflow="drop_oldest") as messages:
+            await peer.message(1)
+            await peer.message(2)
+            await peer.message(2)
+            await peer.send(type="message", **{"from": "server"}, dataType="binary", data="!", sequenceId=3)
+            await peer.send(type="news")
+            await peer.websocket.send_message("{")
+            await wait_all_tasks_blocked()
+            assert messages.statistics().buffered == 1
+            assert messages.statistics().dropped == 2
+            peer.cut()
+            peer = await service.next()
+            await peer.expect("ping")
+            await trio.sleep(0.25)
+            await peer.send(type="pong")
+            await wait_all_tasks_blocked()
+            statistics = client.statistics()
+        assert statistics.messages_received == 3
+        assert statistics.frames_received == 8
+        assert statistics.bytes_received > 100
+        assert statistics.frames_sent == 2  # a ping, and the sequence ack after the recovery
+        assert (statistics.repeated, statistics.dropped, statistics.undecodable) == (1, 2, 1)
+        assert (statistics.unreadable, statistics.unknown) == (1, 1)
+        assert (statistics.recoveries, statistics.reconnects) == (1, 0)
+        assert statistics.last_round_trip == pytest.approx(0.25)
+        assert statistics.connected_since is not None
+
+
+async def test_batches_give_what_is_there(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        messages = client.messages()
+        for number in range(1, 4):
+            await peer.message(number, number)
+        await wait_all_tasks_blocked()
+        batches = messages.batches()
+        first: list[Any] = await anext(batches)
+        assert [message.sequence_id for message in first] == [1, 2, 3]
+    assert [batch async for batch in batches] == []
+
+
+async def test_payloads_are_logged_only_on_request_and_never_a_token(
+    autojump_clock: MockClock, service: RawService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_webpubsub")
+    for log_payloads in (False, True):
+        caplog.clear()
+        async with open_client(URL, connector=service.connector, log_payloads=log_payloads) as client:
+            peer = await service.next()
+            await peer.message(1, "incoming-text")
+            await client.send_to_group("g", "outgoing-text", ack=False)
+            await wait_all_tasks_blocked()
+        assert ("incoming-text" in caplog.text) is log_payloads
+        assert ("outgoing-text" in caplog.text) is log_payloads
+        assert "canary" not in caplog.text
+
+
+async def test_one_call_may_log_its_payload(
+    autojump_clock: MockClock, service: RawService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_webpubsub")
+    async with open_client(URL, connector=service.connector) as client:
+        await client.send_to_group("g", "x" * 10_000, ack=False, log_payloads=True)
+    assert "xxxx" in caplog.text
+    assert "x" * 5000 not in caplog.text
+
+
+async def test_a_typed_payload(autojump_clock: MockClock, service: RawService) -> None:
+    message = GroupMessage(group="g", data={"a": 1})
+    assert message.decode_as(dict[str, int]) == {"a": 1}

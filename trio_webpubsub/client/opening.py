@@ -1,0 +1,222 @@
+"""`open_client`: connect, run the background tasks beside the user's block, and end them."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Literal
+
+import trio
+
+from .._shell.connector import Connector, connect_tcp
+from .._shell.groups import leaves
+from ..errors import InternalError
+from ..protocol.backoff import full_jitter
+from ..protocol.json_codec import JSON, RELIABLE_JSON
+from ..protocol.session import Session, SessionSettings
+from .client import Client
+from .core import Core
+from .transport import open_transport
+from .url_source import UrlSource
+
+CODECS = {codec.subprotocol: codec for codec in (RELIABLE_JSON, JSON)}
+
+Subprotocol = Literal["json.reliable.webpubsub.azure.v1", "json.webpubsub.azure.v1"]
+
+MAX_RECEIVED_MESSAGE = 4 * 1024 * 1024
+LEAVE_AT_ONCE = 0.5
+"""Seconds that a block left by an exception or a cancellation may take to close."""
+
+RETRY_BASE = 0.5
+RETRY_CAP = 8.0
+
+
+def reconnect_delays() -> Iterator[float]:
+    """Give the delays between tries to reconnect that `open_client` uses by default: without end, with full jitter.
+
+    Seconds, each between 0 and a limit that doubles from 0.5 to 30.
+    """
+    return full_jitter(random.random, base=0.5, cap=30.0)
+
+
+@asynccontextmanager
+async def open_client(
+    url: str | Callable[[], Awaitable[str]],
+    *,
+    subprotocol: Subprotocol = "json.reliable.webpubsub.azure.v1",
+    auto_rejoin: bool = True,
+    reconnect: Callable[[], Iterator[float]] | None = reconnect_delays,
+    recovery_timeout: float = 30.0,
+    ack_timeout: float = 30.0,
+    connect_timeout: float = 10.0,
+    close_timeout: float = 5.0,
+    keep_alive_interval: float = 20.0,
+    keep_alive_timeout: float = 10.0,
+    send_retries: int = 3,
+    max_pending_sends: int = 1000,
+    max_pending_bytes: int = 16 * 1024 * 1024,
+    max_message_size: int = 1024 * 1024,
+    ssl_context: ssl.SSLContext | None = None,
+    allow_insecure: bool = False,
+    log_payloads: bool = False,
+    connector: Connector = connect_tcp,
+) -> AsyncGenerator[Client, None]:
+    """Connect to a hub, and stay connected for as long as the block runs.
+
+    The block starts when the service has accepted the connection. Drops are recovered in the background, without loss,
+    repetition or reordering of messages; where that is not possible a new connection is made and its groups are joined
+    again (`Client.lifecycle` tells). Leaving the block writes what is queued and closes the connection. To start again,
+    call `open_client` again.
+
+    Args:
+        url: The client access URL (``wss://.../client/hubs/...?access_token=...``), or an async callable that gives
+            one, which is asked again for every new session, so that tokens may be short-lived.
+        subprotocol: How to talk to the service. Only the reliable one can recover.
+        auto_rejoin: Join the groups that this client wanted in a lost session again in the next one: those of
+            `Client.join_group` and of open subscriptions. Without, subscriptions to groups end with `GroupLost`.
+        reconnect: Gives the seconds to wait before each try to get a new session; called when one is lost that had
+            lasted. When the iterator ends, the client stops. ``None`` stops it at once when a session is lost.
+        recovery_timeout: Seconds from the loss of a link in which the session may be recovered.
+        ack_timeout: Seconds to wait for the answer to an operation; ``math.inf`` waits for ever.
+        connect_timeout: Seconds for each try to connect, from the dial to the service's ``connected``.
+        close_timeout: Seconds that leaving the block may take. Left by an exception or cancellation it takes at most
+            0.5.
+        keep_alive_interval: Seconds of silence after which a ping is sent; ``math.inf`` sends none.
+        keep_alive_timeout: Seconds to wait for the answer to it, before the link counts as dead.
+        send_retries: How often an operation is tried again when the service reports an internal error.
+        max_pending_sends: Operations that may wait for their answers; more callers wait.
+        max_pending_bytes: Bytes that they may have together.
+        max_message_size: Bytes of the largest frame that is sent. (Frames of up to 4 MiB are received.)
+        ssl_context: For ``wss://``; by default the system's certificates are trusted.
+        allow_insecure: Allow ``ws://`` to other hosts than this one, with the token in the clear.
+        log_payloads: Log every message at DEBUG under ``trio_webpubsub.client``, cut to 4,096 characters.
+        connector: How to make connections, for tests and unusual networks.
+
+    Raises:
+        ConnectFailed: There is no connection, and why: tried once, at most ``connect_timeout`` seconds.
+        ValueError: The URL or an option cannot be used; the message says what is wrong and never holds the token.
+        TypeError: ``url`` is neither a ``str`` nor an async callable.
+        ClientStopped: On leaving the block: the client had given up, and no operation or subscription had told.
+        InternalError: A defect in a background task cancelled the block.
+
+    Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
+    """
+    codec = CODECS.get(subprotocol)
+    if codec is None:
+        raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, CODECS))}")
+    _check_positive(
+        recovery_timeout=recovery_timeout,
+        ack_timeout=ack_timeout,
+        connect_timeout=connect_timeout,
+        close_timeout=close_timeout,
+        keep_alive_interval=keep_alive_interval,
+        keep_alive_timeout=keep_alive_timeout,
+        max_pending_sends=max_pending_sends,
+        max_pending_bytes=max_pending_bytes,
+        max_message_size=max_message_size,
+    )
+    urls = UrlSource(url, allow_insecure=allow_insecure)
+    first_url = await urls.get(connect_timeout)
+    if first_url.secure and ssl_context is None:
+        ssl_context = ssl.create_default_context()
+    session = Session(
+        codec,
+        SessionSettings(
+            ack_timeout=ack_timeout,
+            recovery_timeout=recovery_timeout,
+            keep_alive_interval=keep_alive_interval,
+            keep_alive_timeout=keep_alive_timeout,
+            send_retries=send_retries,
+            auto_rejoin=auto_rejoin,
+            max_message_size=max_message_size,
+        ),
+        retry_delays=partial(full_jitter, random.random, base=RETRY_BASE, cap=RETRY_CAP),
+    )
+    core = Core(
+        session=session,
+        urls=urls,
+        first_url=first_url,
+        open_transport=partial(
+            open_transport,
+            connector=connector,
+            subprotocol=codec.subprotocol,
+            ssl_context=ssl_context,
+            max_message_size=MAX_RECEIVED_MESSAGE,
+        ),
+        connect_timeout=connect_timeout,
+        reconnect=reconnect,
+        max_pending_sends=max_pending_sends,
+        max_pending_bytes=max_pending_bytes,
+        log_payloads=log_payloads,
+    )
+    async with _running(core, first_url.hub, close_timeout):
+        yield Client(core)
+
+
+@asynccontextmanager
+async def _running(core: Core, hub: str, close_timeout: float) -> AsyncGenerator[None, None]:
+    """Run the background tasks beside a block, and let one exception out: the block's own, or what ended the client.
+
+    The tasks are shielded from their birth, and this function alone cancels them. So a block that is being cancelled
+    may still say goodbye in a shielded scope of its own, and the writer lives to write it.
+    """
+    background = trio.CancelScope(shield=True)
+    block_error: BaseException | None = None
+    defect: BaseException | None = None
+
+    async def run() -> None:
+        nonlocal defect
+        try:
+            with background:
+                await core.run()
+        except BaseException as error:  # kept, to be told as what it is; the scope has taken out its own cancellation
+            defect = error
+            raise
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, name=f"supervisor {hub}")
+            try:
+                await core.wait_ready()
+                yield
+            except BaseException as error:
+                block_error = error
+                raise
+            finally:
+                at_most = close_timeout if block_error is None else min(close_timeout, LEAVE_AT_ONCE)
+                with trio.move_on_after(at_most, shield=True):
+                    await core.leave(drain=block_error is None)
+                core.stop("the block was left")
+                background.cancel()
+    except BaseExceptionGroup:
+        pass  # it holds what is kept here already
+    if (outcome := _what_comes_out(block_error, defect) or core.untold_failure()) is not None:
+        raise outcome
+
+
+def _what_comes_out(block_error: BaseException | None, defect: BaseException | None) -> BaseException | None:
+    """Choose one exception when a block and its background tasks have ended."""
+    if block_error is not None and _is_interrupt(block_error):
+        return block_error
+    if defect is None:
+        return block_error
+    for each in leaves(defect):
+        if _is_interrupt(each):
+            return each
+    error = InternalError(f"a defect of trio_webpubsub, please report it: {next(leaves(defect))!r}")
+    error.__cause__ = defect
+    return error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is `KeyboardInterrupt` or the like, which may strike in any task."""
+    return not isinstance(error, Exception | BaseExceptionGroup | trio.Cancelled)
+
+
+def _check_positive(**options: float) -> None:
+    for name, value in options.items():
+        if not value > 0:
+            raise ValueError(f"{name} is {value}; it must be more than 0")

@@ -1,0 +1,53 @@
+"""What can be counted about a client and its subscriptions, as values."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class SubscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How a subscription stands."""
+
+    buffered: int
+    """Messages that wait for the consumer."""
+    buffered_bytes: int
+    """Their size on the wire."""
+    taken: int
+    """What the consumer took."""
+    dropped: int
+    """Messages that did not fit."""
+
+
+class ClientStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What has come and gone since the block of a client began."""
+
+    messages_received: int
+    """Group and server messages, repeated ones apart."""
+    frames_received: int
+    bytes_received: int
+    """Of those frames' payloads."""
+    frames_sent: int
+    bytes_sent: int
+    repeated: int
+    """Messages that came again after a recovery, and were not delivered twice."""
+    unrouted: int
+    """Messages that no subscription wanted."""
+    dropped: int
+    """Messages that did not fit into the buffers of subscriptions that still exist."""
+    undecodable: int
+    """Messages whose payload could not be decoded."""
+    unreadable: int
+    """Frames that could not be read at all."""
+    unknown: int
+    """Messages of a type that this version does not know."""
+    sends_lost: int
+    """Sends without an ack that were queued when their link dropped."""
+    pending_sends: int
+    """Operations that wait for their ack."""
+    last_round_trip: float | None
+    """Seconds between the last ping or operation and its answer."""
+    recoveries: int
+    reconnects: int
+    """New sessions after the first."""
+    connected_since: float | None
+    """When the present session began, on trio's clock; ``None`` while there is none."""
