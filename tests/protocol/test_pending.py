@@ -314,6 +314,6 @@ def test_only_so_many_failed_ids_are_kept() -> None:
     for ack_id in range(1, FAILED_IDS_KEPT + 2):
         operations.acknowledge(ack(ack_id, "Forbidden"), 0)
     delays: Iterator[float] = repeat(2.0)
-    with pytest.raises(ValueError, match="ack id 1$"):
+    with pytest.raises(ValueError, match=r"ack id 1$"):
         operations.submit(text(), retries=0, delays=delays, ack_id=1)
     assert operations.submit(text(), retries=0, delays=delays, ack_id=2).ack_id == 2

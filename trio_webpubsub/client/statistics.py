@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass
 
 
-class SubscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionStatistics:
     """How a subscription stands."""
 
     buffered: int
@@ -18,7 +19,8 @@ class SubscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that did not fit."""
 
 
-class ClientStatistics(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStatistics:
     """What has come and gone since the block of a client began."""
 
     messages_received: int
