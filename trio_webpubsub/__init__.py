@@ -42,6 +42,7 @@ from .protocol.messages import (
     StreamError,
     StreamInfo,
 )
+from .protocol.ticket import SessionTicket
 
 __all__ = [
     "AckTimeout",
@@ -69,6 +70,7 @@ __all__ = [
     "SendFailed",
     "SendResult",
     "ServerMessage",
+    "SessionTicket",
     "Stopped",
     "StreamError",
     "StreamInfo",

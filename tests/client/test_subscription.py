@@ -19,11 +19,9 @@ from trio_webpubsub import (
 )
 from trio_webpubsub.client.subscription import (
     CROWDED,
-    EVERY_GROUP,
-    EVERYTHING,
-    LIFECYCLE,
     MAX_HELD_MESSAGES,
-    SERVER,
+    Feed,
+    Key,
     Overflow,
     Route,
     Router,
@@ -267,13 +265,13 @@ async def test_closing_wakes_waiting_tasks(autojump_clock: MockClock) -> None:
 
 async def test_a_message_goes_to_every_route_that_matches() -> None:
     router = Router()
-    keys = ["g", "g", EVERY_GROUP, EVERYTHING]
+    keys: list[Key] = ["g", "g", Feed.EVERY_GROUP, Feed.EVERYTHING]
     routes = [Route[GroupMessage](buffer=10, overflow="error") for _ in keys]
     for key, each in zip(keys, routes, strict=True):
         router.add(key, each)
     others = [Route[GroupMessage](buffer=10, overflow="error") for _ in range(2)]
     router.add("other", others[0])
-    router.add(SERVER, others[1])
+    router.add(Feed.SERVER, others[1])
     router.message(group_message(1), 1)
     assert [len(each) for each in routes] == [1, 1, 1, 1]
     assert [len(each) for each in others] == [0, 0]
@@ -282,9 +280,9 @@ async def test_a_message_goes_to_every_route_that_matches() -> None:
 async def test_server_messages_go_to_their_routes() -> None:
     router = Router()
     server, everything, group = (Route[ServerMessage](buffer=10, overflow="error") for _ in range(3))
-    router.add(SERVER, server)
-    router.add(EVERYTHING, everything)
-    router.add(EVERY_GROUP, group)
+    router.add(Feed.SERVER, server)
+    router.add(Feed.EVERYTHING, everything)
+    router.add(Feed.EVERY_GROUP, group)
     router.message(ServerMessage(data=1), 1)
     assert (len(server), len(everything), len(group)) == (1, 1, 0)
 
@@ -298,7 +296,7 @@ async def test_what_came_before_any_subscription_is_handed_to_the_first() -> Non
     router.add("a", first)
     assert first.receive_nowait().data == 1
     rest = Route[GroupMessage](buffer=10, overflow="error")
-    router.add(EVERYTHING, rest)
+    router.add(Feed.EVERYTHING, rest)
     assert [rest.receive_nowait().data for _ in range(2)] == [2, 3]
 
 
@@ -318,8 +316,8 @@ async def test_what_comes_after_the_last_subscription_is_for_nobody() -> None:
 async def test_a_new_session_may_have_early_messages_again() -> None:
     router = Router()
     gone = Route[GroupMessage](buffer=10, overflow="error")
-    router.add(EVERYTHING, gone)
-    router.remove(EVERYTHING, gone)
+    router.add(Feed.EVERYTHING, gone)
+    router.remove(Feed.EVERYTHING, gone)
     router.message(group_message(1), 1)
     router.lifecycle(Connected(connection_id="c-2", first=False))
     router.message(group_message(2), 1)
@@ -351,12 +349,12 @@ async def test_early_bytes_are_held_within_a_limit() -> None:
 async def test_a_watcher_first_gets_how_it_stands() -> None:
     router = Router()
     nobody = Route[object](buffer=10, overflow="error")
-    router.add(LIFECYCLE, nobody)
+    router.add(Feed.LIFECYCLE, nobody)
     assert len(nobody) == 0
     router.lifecycle(Connected(connection_id="c-1", first=True))
     router.lifecycle(Disconnected(connection_id="c-1", code=1006))
     watcher = Route[object](buffer=10, overflow="error")
-    router.add(LIFECYCLE, watcher)
+    router.add(Feed.LIFECYCLE, watcher)
     assert watcher.receive_nowait() == Disconnected(connection_id="c-1", code=1006)
 
 
@@ -364,7 +362,7 @@ async def test_the_end_of_the_client_ends_all_and_tells_watchers_nothing_new() -
     router = Router()
     group, watcher = Route[object](buffer=10, overflow="error"), Route[object](buffer=10, overflow="error")
     router.add("g", group)
-    router.add(LIFECYCLE, watcher)
+    router.add(Feed.LIFECYCLE, watcher)
     router.end_all(lambda: ClientStopped("gone"))
     with pytest.raises(ClientStopped):
         group.receive_nowait()

@@ -19,9 +19,10 @@ from ..protocol.messages import (
 from ..protocol.names import MAX_TTL_SECONDS, check_event, check_group
 from ..protocol.payloads import check_metadata, data_of, payload_of
 from ..protocol.session import State
+from ..protocol.ticket import SessionTicket
 from .core import Core
 from .statistics import ClientStatistics
-from .subscription import EVERY_GROUP, EVERYTHING, LIFECYCLE, SERVER, Key, Overflow, Route, Subscription
+from .subscription import Feed, Key, Overflow, Route, Subscription
 
 DEFAULT_BUFFER = 10_000
 
@@ -111,7 +112,7 @@ class Client:
             ValueError: ``group`` is no group name, or an argument makes no sense.
         """
         if group is None:
-            return self._subscription(EVERY_GROUP, gaps, buffer, overflow)
+            return self._subscription(Feed.EVERY_GROUP, gaps, buffer, overflow)
         return self._subscription(check_group(group), gaps, buffer, overflow, join=group if join else None)
 
     @overload
@@ -131,7 +132,7 @@ class Client:
 
         Replies of event handlers come here too. The arguments are those of `group_messages`.
         """
-        return self._subscription(SERVER, gaps, buffer, overflow)
+        return self._subscription(Feed.SERVER, gaps, buffer, overflow)
 
     @overload
     def messages(
@@ -150,14 +151,28 @@ class Client:
 
         The arguments are those of `group_messages`.
         """
-        return self._subscription(EVERYTHING, gaps, buffer, overflow)
+        return self._subscription(Feed.EVERYTHING, gaps, buffer, overflow)
 
     def lifecycle(self) -> Subscription[Lifecycle]:
         """Watch the connection: first how it stands, then each change.
 
         A watcher that stands still loses the oldest news.
         """
-        return self._subscription(LIFECYCLE, False, DEFAULT_BUFFER, "drop_oldest")
+        return self._subscription(Feed.LIFECYCLE, False, DEFAULT_BUFFER, "drop_oldest")
+
+    async def detach(self) -> SessionTicket:
+        """End this client but not its session, which another process may go on with: ``open_client(resume=ticket)``.
+
+        The ticket takes along what nobody had read and what was not acknowledged. Subscriptions end, and callers who
+        still wait for an ack get `ClientStopped`. Keep the ticket secret: whoever has it can be this client.
+
+        Raises:
+            RuntimeError: there is no session that could be recovered.
+            ClientStopped, trio.ClosedResourceError: there is no connection any more.
+
+        Cancellation: not possible; this takes no time.
+        """
+        return await self._core.detach()
 
     async def wait_stopped(self) -> str:
         """Wait until the client has ended for good; gives the reason.

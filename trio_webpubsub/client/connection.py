@@ -86,6 +86,10 @@ class Connection:
         """Do the closing handshake while the tasks still run; `run` then comes to its end."""
         await self._transport.aclose(code)
 
+    async def abort(self) -> None:
+        """End the transport without a word, which leaves the session to be recovered."""
+        await self._transport.abort()
+
     async def _receive(self) -> TransportEnded:
         session, transport, router = self._session, self._transport, self._router
         while True:

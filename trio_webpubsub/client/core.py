@@ -24,8 +24,9 @@ from ..errors import (
 from ..protocol import wire
 from ..protocol.invocations import Invocation
 from ..protocol.messages import Connected, Gap, GroupMessage, Recovered, RejoinFailed, SendResult, ServerMessage
-from ..protocol.pending import Done, NeverSent, Operation, Refused, Unanswered, Unknown
-from ..protocol.session import GroupRefused, Output, Session
+from ..protocol.pending import Done, HandedOver, NeverSent, Operation, Refused, Unanswered, Unknown
+from ..protocol.session import DETACHED, GroupRefused, Output, Session
+from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
 from .connection import Connection, shortened
 from .statistics import ClientStatistics
@@ -80,6 +81,7 @@ class Core:
         self._drained = trio.lowlevel.ParkingLot()  # for a block that is being left
         self._post_credit = POSTS_PER_SCHEDULE_POINT
         self._ready = trio.Event()
+        self._detached = False
         self._stopped = trio.Event()
         self._stop_reason = ""
         self._failure: ConnectFailed | None = None
@@ -139,6 +141,8 @@ class Core:
                 raise AckTimeout(operation.ack_id)
             case Unknown():
                 raise DeliveryUnknown(operation.ack_id)
+            case HandedOver():
+                raise ClientStopped(f"{DETACHED}; whoever has the ticket goes on with this operation")
             case NeverSent() | None:
                 raise self._stopped_error()
 
@@ -320,13 +324,36 @@ class Core:
             self._failure_told = True
             raise self._failure
 
+    async def detach(self) -> SessionTicket:
+        """End the client, not the session, and give what another process needs to go on with it.
+
+        Raises:
+            RuntimeError: there is no session that could be recovered.
+        """
+        self._raise_if_stopped()
+        if not self.session.can_detach:
+            raise RuntimeError("only a session that can be recovered can be detached: a reliable one, while it lasts")
+        unread = {
+            name: [UnreadMessage.of(message) for message in messages]
+            for name, messages in self.router.take_unread().items()
+        }
+        self._detached = True
+        ticket, outputs = self.session.detach(self._supervisor.url.without_tokens(), unread)
+        self._dispatch(outputs)
+        self.stop(DETACHED)
+        connection = self._supervisor.connection
+        with trio.CancelScope(shield=True):  # it takes no time, and a ticket must not be lost
+            if connection is not None:
+                await connection.abort()
+        return ticket
+
     async def leave(self, *, drain: bool) -> None:
         """Say goodbye: what is queued is written, then comes the closing handshake. Bounded by the caller."""
         while drain and self.session.state != "stopped" and not self._all_written:
             self._wake_writer()
             await self._drained.park()
         self.stop("the block was left")
-        if self._supervisor.connection is not None:
+        if self._supervisor.connection is not None and not self._detached:
             await self._supervisor.connection.aclose(NORMAL_CLOSURE)
 
     def stop(self, reason: str) -> None:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import trio
 
@@ -17,6 +17,8 @@ from ..errors import InternalError
 from ..protocol.backoff import full_jitter
 from ..protocol.json_codec import JSON, RELIABLE_JSON
 from ..protocol.session import Session, SessionSettings
+from ..protocol.ticket import SessionTicket
+from ..protocol.urls import ClientUrl
 from .client import Client
 from .core import Core
 from .transport import open_transport
@@ -62,6 +64,7 @@ async def open_client(
     ssl_context: ssl.SSLContext | None = None,
     allow_insecure: bool = False,
     log_payloads: bool = False,
+    resume: SessionTicket | None = None,
     connector: Connector = connect_tcp,
 ) -> AsyncGenerator[Client, None]:
     """Connect to a hub, and stay connected for as long as the block runs.
@@ -93,6 +96,8 @@ async def open_client(
         ssl_context: For ``wss://``; by default the system's certificates are trusted.
         allow_insecure: Allow ``ws://`` to other hosts than this one, with the token in the clear.
         log_payloads: Log every message at DEBUG under ``trio_webpubsub.client``, cut to 4,096 characters.
+        resume: Go on with a session that `Client.detach` gave, with its subprotocol. ``url`` is used if that session is
+            lost: then a new one begins, with a `Gap`.
         connector: How to make connections, for tests and unusual networks.
 
     Raises:
@@ -104,6 +109,10 @@ async def open_client(
 
     Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
     """
+    urls = UrlSource(url, allow_insecure=allow_insecure)
+    ticket = None if resume is None else resume.take()
+    if ticket is not None:
+        subprotocol = cast("Subprotocol", ticket.subprotocol)
     codec = CODECS.get(subprotocol)
     if codec is None:
         raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, CODECS))}")
@@ -118,8 +127,7 @@ async def open_client(
         max_pending_bytes=max_pending_bytes,
         max_message_size=max_message_size,
     )
-    urls = UrlSource(url, allow_insecure=allow_insecure)
-    first_url = await urls.get(connect_timeout)
+    first_url = ClientUrl.parse(ticket.url) if ticket is not None else await urls.get(connect_timeout)
     if first_url.secure and ssl_context is None:
         ssl_context = ssl.create_default_context()
     session = Session(
@@ -135,6 +143,8 @@ async def open_client(
         ),
         retry_delays=partial(full_jitter, random.random, base=RETRY_BASE, cap=RETRY_CAP),
     )
+    if ticket is not None:
+        session.resume(ticket, trio.current_time())
     core = Core(
         session=session,
         urls=urls,
@@ -152,6 +162,10 @@ async def open_client(
         max_pending_bytes=max_pending_bytes,
         log_payloads=log_payloads,
     )
+    if ticket is not None:
+        core.router.inherit(
+            {name: [(each.message, each.size) for each in messages] for name, messages in ticket.unread.items()}
+        )
     async with _running(core, first_url.hub, close_timeout):
         yield Client(core)
 

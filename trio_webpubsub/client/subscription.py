@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
 
@@ -79,6 +80,13 @@ class Route(Generic[M]):
         self._bytes += size
         if self._readers:
             self._readers.unpark()
+
+    def inherit(self, message: M, size: int) -> None:
+        """Take a message that another process had not read, whatever the limits: it was within them there."""
+        self._messages.append(message)
+        self._sizes.append(size)
+        self._count += 1
+        self._bytes += size
 
     def gap(self, gap: Gap) -> None:
         """Messages are missing here: tell a consumer who asked for that. Gaps are never dropped, but merged."""
@@ -186,13 +194,31 @@ class Route(Generic[M]):
             raise (self._error and self._error()) or trio.EndOfChannel
 
 
-EVERY_GROUP = object()
-SERVER = object()
-EVERYTHING = object()
-LIFECYCLE = object()
+class Feed(Enum):
+    """What a route may take, one group's messages apart."""
 
-Key: TypeAlias = str | object
-"""What a route takes: a group's name, or one of the constants above."""
+    EVERY_GROUP = "every group"
+    SERVER = "server"
+    EVERYTHING = "everything"
+    LIFECYCLE = "lifecycle"
+
+
+Key: TypeAlias = str | Feed
+"""What a route takes: the messages of a group of this name, or a feed."""
+
+
+HELD = "held"
+"""What tickets call messages that came before any subscription."""
+
+_GROUP_PREFIX = "group "
+
+
+def _name_of(key: Key) -> str:
+    return key.value if isinstance(key, Feed) else _GROUP_PREFIX + key
+
+
+def _key_of(name: str) -> Key:
+    return name.removeprefix(_GROUP_PREFIX) if name.startswith(_GROUP_PREFIX) else Feed(name)
 
 
 class Router:
@@ -204,6 +230,11 @@ class Router:
         self._held: deque[tuple[GroupMessage | ServerMessage, int]] = deque()
         self._held_bytes = 0
         self._claimed: set[Key] = set()
+        # Of a ticket: its first subscription of a kind succeeds to what the same one left in the other process.
+        self._resumed = False
+        self._inherited: dict[Key, list[tuple[Any, int]]] = {}
+        self._gap_since_resume: Gap | None = None
+        self._succeeded: set[Key] = set()
         self._present: Connected | Disconnected | Recovered | Stopped | None = None
         self.abandoned: deque[Callable[[], object]] = deque()
         """Releases subscriptions whose handle was forgotten. Filled by finalisers, which must do no more."""
@@ -212,18 +243,43 @@ class Router:
     def add(self, key: Key, route: Route[Any]) -> None:
         """Open a route. It gets at once what came before and nobody wanted, since its session began."""
         self._routes.setdefault(key, []).append(route)
-        if key is LIFECYCLE:
+        if key is Feed.LIFECYCLE:
             if self._present is not None:
                 route.deliver(self._present, 0)
             return
         self._claimed.add(key)
+        if key not in self._succeeded:
+            self._succeeded.add(key)
+            for message, size in self._inherited.pop(key, ()):
+                route.inherit(message, size)
+            if self._gap_since_resume is not None:
+                route.gap(self._gap_since_resume)
         held, self._held = self._held, deque()
         for message, size in held:
-            if key is EVERYTHING or key in self._keys(message):
+            if key is Feed.EVERYTHING or key in self._keys(message):
                 self._held_bytes -= size
                 route.deliver(message, size)
             else:
                 self._held.append((message, size))
+
+    def take_unread(self) -> dict[str, list[Any]]:
+        """Take, for a ticket, what nobody has read; of subscriptions alike, what the one furthest behind has not."""
+        unread: dict[str, list[Any]] = {HELD: [message for message, _ in self._held]}
+        for key, routes in self._routes.items():
+            if key is not Feed.LIFECYCLE:
+                unread[_name_of(key)] = max((route.take_all() for route in routes), key=len)
+        self._held.clear()
+        return unread
+
+    def inherit(self, unread: dict[str, list[tuple[Any, int]]]) -> None:
+        """Keep what a ticket brought, without a limit, for the first subscription of each kind."""
+        self._resumed = True
+        for name, messages in unread.items():
+            if name == HELD:
+                self._held.extend(messages)
+                self._held_bytes += sum(size for _, size in messages)
+            else:
+                self._inherited[_key_of(name)] = messages
 
     def remove(self, key: Key, route: Route[Any]) -> bool:
         """Close a route for good; gives whether it was open here."""
@@ -245,7 +301,7 @@ class Router:
     def message(self, message: GroupMessage | ServerMessage, size: int) -> None:
         """Hand a message to every route that matches."""
         matched = False
-        for key in (*self._keys(message), EVERYTHING):
+        for key in (*self._keys(message), Feed.EVERYTHING):
             for route in self._routes.get(key, ()):
                 matched = True
                 route.deliver(message, size)
@@ -260,13 +316,15 @@ class Router:
             self._claimed.clear()
         if isinstance(value, Connected | Disconnected | Recovered | Stopped):
             self._present = value
-        for route in self._routes.get(LIFECYCLE, ()):
+        for route in self._routes.get(Feed.LIFECYCLE, ()):
             route.deliver(value, 0)
 
     def gap(self, gap: Gap) -> None:
         """Tell every route of messages that some are missing here."""
+        if self._resumed:
+            self._gap_since_resume = gap if self._gap_since_resume is None else self._gap_since_resume + gap
         for key, routes in self._routes.items():
-            if key is not LIFECYCLE:
+            if key is not Feed.LIFECYCLE:
                 for route in routes:
                     route.gap(gap)
 
@@ -279,7 +337,7 @@ class Router:
         """End every route; watchers of the lifecycle end normally, they were told."""
         for key, routes in self._routes.items():
             for route in routes:
-                route.end(None if key is LIFECYCLE else error)
+                route.end(None if key is Feed.LIFECYCLE else error)
 
     async def polite_pause(self) -> None:
         """Let the consumers of crowded routes catch up, as long as they keep taking.
@@ -306,11 +364,11 @@ class Router:
         return bool(self._crowd)
 
     def _keys(self, message: GroupMessage | ServerMessage) -> tuple[Key, ...]:
-        return (message.group, EVERY_GROUP) if isinstance(message, GroupMessage) else (SERVER,)
+        return (message.group, Feed.EVERY_GROUP) if isinstance(message, GroupMessage) else (Feed.SERVER,)
 
     def _hold(self, message: GroupMessage | ServerMessage, size: int) -> None:
         """Keep what came before its first subscription; what comes after the last one is for nobody."""
-        if EVERYTHING in self._claimed or not self._claimed.isdisjoint(self._keys(message)):
+        if Feed.EVERYTHING in self._claimed or not self._claimed.isdisjoint(self._keys(message)):
             self.unrouted += 1
             return
         self._held.append((message, size))

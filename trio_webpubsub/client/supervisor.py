@@ -55,14 +55,15 @@ class Supervisor:
         random: Callable[[], float],
     ) -> None:
         self._session = session
-        self._urls = urls
+        self.urls = urls
         self._open_transport = open_transport
         self._make_connection = make_connection
         self._dispatch = dispatch
         self._connect_timeout = connect_timeout
         self._new_delays = reconnect
         self._random = random
-        self._url = first_url
+        self.url = first_url
+        """Where the present session was begun."""
         self.connection: Connection | None = None
         """The transport at work, if there is one."""
 
@@ -73,7 +74,7 @@ class Supervisor:
             ConnectFailed: the first connect failed, or the last reconnect.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._warn_of_expiry, name=f"token watch {self._url.hub}")
+            nursery.start_soon(self._warn_of_expiry, name=f"token watch {self.url.hub}")
             failure: ConnectFailed | None = None
             try:
                 await self._live()
@@ -85,7 +86,12 @@ class Supervisor:
 
     async def _live(self) -> None:
         started = trio.current_time()
-        if error := await self._new_session(self._url):
+        if isinstance(step := self._session.step, Recover):  # the session of a ticket
+            await self._recover(step.deadline)
+            error = await self._try_new_session() if self._session.state == "reconnecting" else None
+        else:
+            error = await self._new_session(self.url)
+        if error is not None:
             raise error
         delays: Iterator[float] | None = None
         while True:
@@ -128,7 +134,7 @@ class Supervisor:
                 logger.warning("the session was not recovered in time")
                 self._dispatch(self._session.recovery_failed())
                 return
-            url = self._url.recovery(step.connection_id, step.reconnection_token)
+            url = self.url.recovery(step.connection_id, step.reconnection_token)
             error = await self._attempt(url, min(self._connect_timeout, deadline - now), PROOF_TIMEOUT)
             if error is None:
                 return
@@ -152,7 +158,7 @@ class Supervisor:
             error = await self._try_new_session()
             if error is None or isinstance(self._session.step, Stop):
                 return started
-            hopeless = self._urls.fixed and error.status in REFUSED
+            hopeless = self.urls.fixed and error.status in REFUSED
             delay = None if hopeless else next(delays, None)
             self._attempt_failed(error, delay)
             if delay is None:
@@ -162,13 +168,15 @@ class Supervisor:
     async def _try_new_session(self) -> ConnectFailed | None:
         """Get a URL, open a transport and live on it. Gives the error if no session came about."""
         try:
-            url = await self._urls.get(self._connect_timeout)
+            url = await self.urls.get(self._connect_timeout)
         except ConnectFailed as error:
             return error
+        except TypeError as error:  # not an async callable, and for a ticket's session it was not asked before
+            return ConnectFailed(str(error))
         return await self._new_session(url)
 
     async def _new_session(self, url: ClientUrl) -> ConnectFailed | None:
-        self._url = url
+        self.url = url
         return await self._attempt(url, self._connect_timeout, self._connect_timeout)
 
     async def _attempt(self, url: ClientUrl, connect_timeout: float, proof_timeout: float) -> ConnectFailed | None:
@@ -191,11 +199,11 @@ class Supervisor:
     @property
     def token_expires_at(self) -> float | None:
         """When the token of the present URL expires, in seconds since 1970."""
-        return expires_at(self._url.access_token) if self._url.access_token else None
+        return expires_at(self.url.access_token) if self.url.access_token else None
 
     async def _warn_of_expiry(self) -> None:
         """Say once when a fixed URL's token has expired: this session lives on, but there will be no other."""
-        if self._urls.fixed and (expiry := self.token_expires_at) is not None:
+        if self.urls.fixed and (expiry := self.token_expires_at) is not None:
             await trio.sleep(max(0, expiry - wall_time()))
             logger.warning(
                 "the token of the URL has expired; when this session is lost, no new one can be had."

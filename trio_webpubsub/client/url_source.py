@@ -16,8 +16,17 @@ _WANTED = (
 )
 
 
+class _NotAsync(TypeError):
+    """Our own complaint, told from whatever the user's callable raises."""
+
+
 class UrlSource:
-    """A fixed URL, or an async callable that is asked for each new session."""
+    """A fixed URL, or an async callable that is asked for each new session.
+
+    Raises:
+        ValueError: the fixed URL is not usable.
+        TypeError: it is neither of the two.
+    """
 
     def __init__(self, source: str | Callable[[], Awaitable[str]], *, allow_insecure: bool) -> None:
         if not isinstance(source, str) and not callable(source):
@@ -26,6 +35,8 @@ class UrlSource:
             raise TypeError(f"{_WANTED}; this is {type(source).__name__!r}")
         self._source = source
         self._allow_insecure = allow_insecure
+        if isinstance(source, str):
+            self._parse(source)
 
     @property
     def fixed(self) -> bool:
@@ -37,7 +48,6 @@ class UrlSource:
 
         Raises:
             ConnectFailed: the callable failed, was too slow, or gave no usable URL.
-            ValueError: the fixed URL is not usable.
             TypeError: the callable is not an async one.
         """
         if isinstance(self._source, str):
@@ -46,11 +56,11 @@ class UrlSource:
             with trio.fail_after(seconds):
                 awaitable = self._source()
                 if not inspect.isawaitable(awaitable):
-                    raise TypeError(f"{_WANTED}; this callable gave {type(awaitable).__name__!r}, not an awaitable")
+                    raise _NotAsync(f"{_WANTED}; this callable gave {type(awaitable).__name__!r}, not an awaitable")
                 url = await awaitable
         except trio.TooSlowError as error:
             raise ConnectFailed(f"the URL callable gave nothing within {seconds:g} s") from error
-        except TypeError:
+        except _NotAsync:
             raise
         except Exception as error:  # the user's code may raise anything; it is one more way not to connect
             raise ConnectFailed(f"the URL callable raised {type(error).__name__}") from error

@@ -51,7 +51,11 @@ class NeverSent(msgspec.Struct, frozen=True):
     """The client ended before the frame was written."""
 
 
-Outcome: TypeAlias = Done | Refused | Unanswered | Unknown | NeverSent
+class HandedOver(msgspec.Struct, frozen=True):
+    """Another process goes on with it."""
+
+
+Outcome: TypeAlias = Done | Refused | Unanswered | Unknown | NeverSent | HandedOver
 
 FAILED_IDS_KEPT = 1000
 """Ids of failed operations under which a caller may go on trying: as many as the service remembers."""
@@ -308,6 +312,22 @@ class PendingOperations:
         for operation in sorted(self._by_id.values(), key=lambda each: not isinstance(each.message, wire.JoinGroup)):
             self._renew(operation)
         self.refill()
+
+    @property
+    def last_id(self) -> int:
+        """The newest ack id."""
+        return self._last_id
+
+    def restore(self, operation: Operation, last_id: int) -> None:
+        """Take over an operation of the process that had this session before."""
+        self._last_id = max(self._last_id, last_id, operation.ack_id)
+        self._by_id[operation.ack_id] = operation
+        self.bytes += len(operation.frame)
+
+    def hand_over(self) -> list[Operation]:
+        """Another process goes on with everything that is pending."""
+        self.transport_ended()
+        return [self._resolve(each, HandedOver()) for each in list(self._by_id.values())]
 
     def stop(self) -> list[Operation]:
         """Give all operations their last outcome."""

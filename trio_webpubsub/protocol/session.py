@@ -51,11 +51,14 @@ from .membership import Membership
 from .messages import Connected, Disconnected, Gap, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
 from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
 from .sequence import SequenceTracker
+from .ticket import PendingOperation, SessionTicket, TicketContents, UnreadMessage
 
 State: TypeAlias = Literal["connecting", "connected", "recovering", "reconnecting", "stopped"]
 
 UNREADABLE_IN_A_ROW = 3
 """So many frames without a readable envelope, one after another, and the transport is not worth keeping."""
+
+DETACHED = "the session was detached"
 
 POLICY_VIOLATION = 1008
 """The close code with which the service refuses a recovery."""
@@ -380,6 +383,68 @@ class Session:
         self._open = self._proven = False
         self.state = "stopped"
         return [*self._pending.stop(), *self._invocations.fail_all(), Stopped(reason=reason)]
+
+    @property
+    def can_detach(self) -> bool:
+        """Whether there is a session that another process could go on with."""
+        return self.state in ("connected", "recovering") and bool(self._reconnection_token) and self._codec.reliable
+
+    def detach(self, url: str, unread: dict[str, list[UnreadMessage]]) -> tuple[SessionTicket, list[Output]]:
+        """End the client but not the session, and give what another process needs to go on. Only while `can_detach`."""
+        for group in self._membership.take_leaves():
+            self._submit(wire.LeaveGroup(group)).purpose = "internal"
+        contents = TicketContents(
+            subprotocol=self._codec.subprotocol,
+            url=url,
+            connection_id=self.connection_id or "",
+            user_id=self.user_id,
+            reconnection_token=self._reconnection_token or "",
+            newest_sequence_id=self._sequence.newest,
+            last_ack_id=self._pending.last_id,
+            operations=[
+                PendingOperation.of(
+                    each.message,
+                    ack_id=each.ack_id,
+                    written=each.writes > 0,
+                    retries=each.retries,
+                    repeat_in_new_session=each.repeat_in_new_session,
+                )
+                for each in self._pending
+            ],
+            groups=self._membership.wanted(),
+            unread=unread,
+        )
+        self._open = self._proven = False
+        self.state = "stopped"
+        handed_over = [each for each in self._pending.hand_over() if each.purpose != "internal"]
+        return SessionTicket(contents), [*handed_over, *self._invocations.fail_all(), Stopped(reason=DETACHED)]
+
+    def resume(self, contents: TicketContents, now: float) -> None:
+        """Go on with the session of another process: recover it."""
+        self._sessions = 1
+        self.connection_id = contents.connection_id
+        self.user_id = contents.user_id
+        self._reconnection_token = contents.reconnection_token
+        self._sequence.newest = contents.newest_sequence_id
+        self.state = "recovering"
+        deadline = now + self._settings.recovery_timeout
+        self._recovery = Recover(contents.connection_id, contents.reconnection_token, deadline)
+        for group in contents.groups:
+            self._membership.join(group)
+        for each in contents.operations:
+            operation = Operation(
+                message=each.message,
+                retries=each.retries,
+                repeat_in_new_session=each.repeat_in_new_session,
+                ack_id=each.ack_id,
+                frame=self._codec.encode_upstream(each.message),
+                delays=self._retry_delays(),
+                purpose="internal",
+                writes=int(each.written),
+            )
+            if isinstance(operation.message, wire.JoinGroup):
+                self._membership.hold(operation.message.group)
+            self._pending.restore(operation, contents.last_ack_id)
 
     @property
     def step(self) -> Step:

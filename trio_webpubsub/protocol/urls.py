@@ -149,11 +149,20 @@ class ClientUrl:
 
         The service needs no access token here (client specification), and a URL without one says less when it leaks.
         """
-        path, _, query = self.resource.partition("?")
-        kept = [part for part in query.split("&") if part and _parameter_name(part) not in _SESSION_PARAMETERS]
+        path, kept = self._kept()
         kept.append(f"awps_connection_id={quote(connection_id, safe='')}")
         kept.append(f"awps_reconnection_token={quote(reconnection_token, safe='')}")
         return replace(self, resource=f"{path}?{'&'.join(kept)}", access_token=None)
+
+    def without_tokens(self) -> str:
+        """The URL as text, without what belongs to one session."""
+        path, kept = self._kept()
+        query = f"?{'&'.join(kept)}" if kept else ""
+        return f"{'wss' if self.secure else 'ws'}://{self.host_header}{path}{query}"
+
+    def _kept(self) -> tuple[str, list[str]]:
+        path, _, query = self.resource.partition("?")
+        return path, [part for part in query.split("&") if part and _parameter_name(part) not in _SESSION_PARAMETERS]
 
     def __str__(self) -> str:
         return redact(f"{'wss' if self.secure else 'ws'}://{self.host_header}{self.resource}")
