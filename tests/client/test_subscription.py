@@ -17,16 +17,9 @@ from trio_webpubsub import (
     ServerMessage,
     SubscriptionOverflow,
 )
-from trio_webpubsub.client.subscription import (
-    CROWDED,
-    MAX_HELD_MESSAGES,
-    Feed,
-    Key,
-    Overflow,
-    Route,
-    Router,
-    Subscription,
-)
+from trio_webpubsub.client.route import Overflow, Route
+from trio_webpubsub.client.router import CROWDED, MAX_HELD_MESSAGES, Feed, Key, Router
+from trio_webpubsub.client.subscription import Subscription
 
 
 def route(buffer: int = 10, overflow: Overflow = "error") -> Route[int]:

@@ -23,15 +23,8 @@ from trio_webpubsub.protocol.messages import (
     Stopped,
 )
 from trio_webpubsub.protocol.pending import Done, NeverSent, Operation, Refused, Unanswered, Unknown
-from trio_webpubsub.protocol.session import (
-    GroupRefused,
-    Output,
-    Reconnect,
-    Recover,
-    Session,
-    SessionSettings,
-    Stop,
-)
+from trio_webpubsub.protocol.session import Session
+from trio_webpubsub.protocol.session_values import GroupRefused, Output, Reconnect, Recover, SessionSettings, Stop
 
 CONNECTED = wire.ConnectedMessage(connection_id="c-1", user_id="ann", reconnection_token="secret-1")
 
@@ -123,7 +116,7 @@ def test_messages_are_delivered_once_and_in_order() -> None:
     outputs = receive(session, data(1), data(2, group=None), data(2, group=None), data(1), data(3))
     assert [type(each) for each in outputs] == [GroupMessage, ServerMessage, GroupMessage]
     assert [each.sequence_id for each in outputs if isinstance(each, GroupMessage | ServerMessage)] == [1, 2, 3]
-    assert session.repeated == 2
+    assert session.counts.repeated == 2
 
 
 def test_sizes_are_those_of_the_frames() -> None:
@@ -146,7 +139,7 @@ def test_messages_without_a_sequence_id_are_delivered() -> None:
 def test_an_unknown_message_is_counted_and_its_sequence_id_too() -> None:
     session = connected()
     assert receive(session, b'{"type":"news","sequenceId":7}', b'{"type":"news"}') == []
-    assert session.unknown == 2
+    assert session.counts.unknown == 2
     session.handle_timeout(1)
     assert written(session, 1) == [{"type": "sequenceAck", "sequenceId": 7}]
 
@@ -163,7 +156,7 @@ def test_three_unreadable_frames_in_a_row_make_a_transport_worthless() -> None:
     assert not session.worthless
     receive(session, data(1), b"{", b"{", b"{")
     assert session.worthless
-    assert session.unreadable == 5
+    assert session.counts.unreadable == 5
 
 
 def test_the_same_poison_after_a_recovery_ends_the_session() -> None:
@@ -275,7 +268,7 @@ def test_posts_die_with_their_transport_and_are_counted() -> None:
     session.transport_opened()
     receive(session, control(wire.Pong()))
     assert written(session)[0]["type"] == "ping"
-    assert session.posts_lost == 1
+    assert session.counts.posts_lost == 1
     assert written(session) == []
 
 

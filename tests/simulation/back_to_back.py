@@ -31,7 +31,8 @@ from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON as CODEC
 from trio_webpubsub.protocol.messages import Connected, GroupMessage
 from trio_webpubsub.protocol.pending import Done, Operation, Refused
-from trio_webpubsub.protocol.session import Output, Recover, Session, SessionSettings
+from trio_webpubsub.protocol.session import Session
+from trio_webpubsub.protocol.session_values import Output, Recover, SessionSettings
 
 GROUP = "g"
 ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")

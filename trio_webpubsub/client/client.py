@@ -18,11 +18,13 @@ from ..protocol.messages import (
 )
 from ..protocol.names import MAX_TTL_SECONDS, check_event, check_group
 from ..protocol.payloads import check_metadata, data_of, payload_of
-from ..protocol.session import State
+from ..protocol.session_values import State
 from ..protocol.ticket import SessionTicket
 from .core import Core
+from .route import Overflow, Route
+from .router import Feed, Key
 from .statistics import ClientStatistics
-from .subscription import Feed, Key, Overflow, Route, Subscription
+from .subscription import Subscription
 
 DEFAULT_BUFFER = 10_000
 

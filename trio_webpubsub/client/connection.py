@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import trio
 
 from .._shell.frame_stream import TransportEnded
-from ..protocol.session import Output, Session
-from .subscription import Router
+from ..protocol.session import Session
+from ..protocol.session_values import Output
+from .router import Router
 from .transport import Transport
 
 logger = logging.getLogger("trio_webpubsub.client")

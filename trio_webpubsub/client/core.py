@@ -25,12 +25,14 @@ from ..protocol import wire
 from ..protocol.invocations import Invocation
 from ..protocol.messages import Connected, Gap, GroupMessage, Recovered, RejoinFailed, SendResult, ServerMessage
 from ..protocol.pending import Done, HandedOver, NeverSent, Operation, Refused, Unanswered, Unknown
-from ..protocol.session import DETACHED, GroupRefused, Output, Session
+from ..protocol.session import DETACHED, Session
+from ..protocol.session_values import GroupRefused, Output
 from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
 from .connection import Connection, shortened
+from .route import Route
+from .router import Router
 from .statistics import ClientStatistics
-from .subscription import Route, Router
 from .supervisor import OpenTransport, Supervisor
 from .transport import Transport
 from .url_source import UrlSource
@@ -212,25 +214,25 @@ class Core:
 
     def statistics(self) -> ClientStatistics:
         """Count what there is to count."""
-        session = self.session
+        counts = self.session.counts
         return ClientStatistics(
-            messages_received=session.messages_received,
-            frames_received=session.frames_received,
-            bytes_received=session.bytes_received,
-            frames_sent=session.frames_sent,
-            bytes_sent=session.bytes_sent,
-            repeated=session.repeated,
+            messages_received=counts.messages_received,
+            frames_received=counts.frames_received,
+            bytes_received=counts.bytes_received,
+            frames_sent=counts.frames_sent,
+            bytes_sent=counts.bytes_sent,
+            repeated=counts.repeated,
             unrouted=self.router.unrouted,
             dropped=self.router.dropped,
-            undecodable=session.undecodable,
-            unreadable=session.unreadable,
-            unknown=session.unknown,
-            sends_lost=session.posts_lost,
-            pending_sends=session.pending,
-            last_round_trip=session.last_round_trip,
-            recoveries=session.recoveries,
-            reconnects=session.reconnects,
-            connected_since=session.connected_since,
+            undecodable=counts.undecodable,
+            unreadable=counts.unreadable,
+            unknown=counts.unknown,
+            sends_lost=counts.posts_lost,
+            pending_sends=self.session.pending,
+            last_round_trip=counts.last_round_trip,
+            recoveries=counts.recoveries,
+            reconnects=max(0, counts.sessions - 1),
+            connected_since=counts.connected_since,
         )
 
     # The end of it all

@@ -16,7 +16,8 @@ from .._shell.groups import leaves
 from ..errors import InternalError
 from ..protocol.backoff import full_jitter
 from ..protocol.json_codec import JSON, RELIABLE_JSON
-from ..protocol.session import Session, SessionSettings
+from ..protocol.session import Session
+from ..protocol.session_values import SessionSettings
 from ..protocol.ticket import SessionTicket
 from ..protocol.urls import ClientUrl
 from .client import Client

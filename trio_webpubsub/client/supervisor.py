@@ -13,7 +13,8 @@ from .._shell.clock import wall_time
 from ..errors import ConnectFailed
 from ..protocol.backoff import full_jitter
 from ..protocol.messages import ConnectAttemptFailed
-from ..protocol.session import Output, Reconnect, Recover, Session, Stop
+from ..protocol.session import Session
+from ..protocol.session_values import Output, Reconnect, Recover, Stop
 from ..protocol.tokens import expires_at
 from ..protocol.urls import ClientUrl
 from .connection import Connection

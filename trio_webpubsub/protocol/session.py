@@ -39,7 +39,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -47,13 +46,13 @@ from . import wire
 from .codec import Codec
 from .errors import UnreadableFrame
 from .invocations import Invocation, Invocations
+from .keep_alive import KeepAlive
 from .membership import Membership
-from .messages import Connected, Disconnected, Gap, GroupMessage, Lifecycle, Recovered, ServerMessage, Stopped
+from .messages import Connected, Disconnected, Gap, GroupMessage, Recovered, ServerMessage, Stopped
 from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
 from .sequence import SequenceTracker
+from .session_values import Counts, GroupRefused, Output, Reconnect, Recover, SessionSettings, State, Step, Stop
 from .ticket import PendingOperation, SessionTicket, TicketContents, UnreadMessage
-
-State: TypeAlias = Literal["connecting", "connected", "recovering", "reconnecting", "stopped"]
 
 UNREADABLE_IN_A_ROW = 3
 """So many frames without a readable envelope, one after another, and the transport is not worth keeping."""
@@ -62,52 +61,6 @@ DETACHED = "the session was detached"
 
 POLICY_VIOLATION = 1008
 """The close code with which the service refuses a recovery."""
-
-
-class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds, sizes in bytes."""
-
-    ack_timeout: float = 30.0
-    recovery_timeout: float = 30.0
-    keep_alive_interval: float = 20.0
-    keep_alive_timeout: float = 10.0
-    send_retries: int = 3
-    auto_rejoin: bool = True
-    max_message_size: int = 1024 * 1024
-    max_in_flight: int = 500
-    """The service remembers about 1,000 ack ids; half of them leaves room for those on the way."""
-
-
-class GroupRefused(msgspec.Struct, frozen=True):
-    """A wanted group is not joined in a new session: the service refused, or without ``error`` it was not asked."""
-
-    group: str
-    error: wire.WireError | None
-
-
-Output: TypeAlias = GroupMessage | ServerMessage | Gap | Operation | Invocation | Lifecycle | GroupRefused
-
-
-class Recover(msgspec.Struct, frozen=True):
-    """Open a transport for the present session, until ``deadline``."""
-
-    connection_id: str
-    reconnection_token: str
-    deadline: float
-
-    def __repr__(self) -> str:  # the token is a secret
-        return f"Recover(connection_id={self.connection_id!r}, deadline={self.deadline!r})"
-
-
-class Reconnect(msgspec.Struct, frozen=True):
-    """Open a transport for a new session."""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Do nothing more."""
-
-
-Step: TypeAlias = Recover | Reconnect | Stop
 
 
 class Session:
@@ -126,6 +79,7 @@ class Session:
         self._membership = Membership()
         self._sequence = SequenceTracker()
         self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
+        self._keep_alive = KeepAlive(interval=settings.keep_alive_interval, answer_timeout=settings.keep_alive_timeout)
         self._ping_frame = codec.encode_upstream(wire.Ping())
 
         self.state: State = "connecting"
@@ -133,33 +87,17 @@ class Session:
         self.user_id: str | None = None
         self._reconnection_token: str | None = None
         self._recovery: Recover | None = None
-        self._sessions = 0
         self._poison: list[int] = []
 
         # Of the present transport
         self._open = False
         self._proven = False
-        self._ping_due = False
         self._sequence_ack_due = False
-        self._pinged_at: float | None = None
-        self._ping_written_at: float | None = None
         self._unreadable_run: list[int] = []  # hashes of the frames
         self._goodbye: str | None = None
 
-        # To be looked at
-        self.messages_received = 0
-        self.frames_received = 0
-        self.bytes_received = 0
-        self.frames_sent = 0
-        self.bytes_sent = 0
-        self.undecodable = 0
-        self.recoveries = 0
-        self.last_round_trip: float | None = None
-        self.connected_since: float | None = None
-        self.repeated = 0
-        self.unreadable = 0
-        self.unknown = 0
-        self.posts_lost = 0
+        self.counts = Counts()
+        """For statistics; to be read only."""
 
     # What the caller asks for
 
@@ -279,8 +217,7 @@ class Session:
         """A WebSocket is open. It proves nothing yet."""
         self._open = True
         self._proven = False
-        self._pinged_at = None
-        self._ping_due = self.state == "recovering"
+        self._keep_alive.transport_opened(ping=self.state == "recovering")
         self._sequence_ack_due = False
         self._unreadable_run.clear()
         self._goodbye = None
@@ -304,7 +241,7 @@ class Session:
             try:
                 message = decode(frame)
             except UnreadableFrame:
-                self.unreadable += 1
+                self.counts.unreadable += 1
                 self._unreadable_run.append(hash(frame))
                 deliver(Gap(unreadable=1))
                 sizes.append(0)
@@ -316,21 +253,16 @@ class Session:
                     deliver(message)
                     sizes.append(len(frame))
                     if message.data_error is not None:
-                        self.undecodable += 1
+                        self.counts.undecodable += 1
                 else:
-                    self.repeated += 1
+                    self.counts.repeated += 1
             else:
                 self._control(message, len(frame), now, outputs)
                 sizes.extend([0] * (len(outputs) - len(sizes)))
-        self.messages_received += sum(size > 0 for size in sizes)
-        self.frames_received += len(batch)
-        self.bytes_received += sum(map(len, batch))
+        self.counts.messages_received += sum(size > 0 for size in sizes)
+        self.counts.frames_received += len(batch)
+        self.counts.bytes_received += sum(map(len, batch))
         return outputs, sizes
-
-    @property
-    def reconnects(self) -> int:
-        """How many sessions there were after the first."""
-        return max(0, self._sessions - 1)
 
     @property
     def worthless(self) -> bool:
@@ -344,8 +276,8 @@ class Session:
         if (operation := self._pending.refused_with(code)) is not None:
             self._settle(operation, outputs)
         outputs += self._invocations.fail_all()
-        self.posts_lost += self._pending.transport_ended()
-        self._open = self._proven = self._ping_due = False
+        self.counts.posts_lost += self._pending.transport_ended()
+        self._open = self._proven = False
         if self.state == "stopped":
             return outputs
         if was_proven:
@@ -421,7 +353,7 @@ class Session:
 
     def resume(self, contents: TicketContents, now: float) -> None:
         """Go on with the session of another process: recover it."""
-        self._sessions = 1
+        self.counts.sessions = 1
         self.connection_id = contents.connection_id
         self.user_id = contents.user_id
         self._reconnection_token = contents.reconnection_token
@@ -458,14 +390,12 @@ class Session:
     def take_frames(self, now: float, budget: int = 65536) -> list[bytes]:
         """Give the frames to write now: about ``budget`` bytes, so that acks are read between two writes."""
         frames: list[bytes] = []
-        if self._open and self._ping_due:
-            self._ping_due = False
-            self._ping_written_at = now
+        if self._open and self._keep_alive.take_ping(now):
             frames.append(self._ping_frame)
         if self._proven:
             self._take_due(now, budget, frames)
-        self.frames_sent += len(frames)
-        self.bytes_sent += sum(map(len, frames))
+        self.counts.frames_sent += len(frames)
+        self.counts.bytes_sent += sum(map(len, frames))
         return frames
 
     def _take_due(self, now: float, budget: int, frames: list[bytes]) -> None:
@@ -515,25 +445,11 @@ class Session:
     @property
     def pinged(self) -> bool:
         """Whether a silence made a ping due, to which no answer has been noticed yet."""
-        return self._pinged_at is not None
+        return self._keep_alive.waiting
 
     def keep_alive(self, last_received: float, now: float) -> float | None:
-        """Say when to ask again, or ``None`` when the link is dead. Makes a ping due after a silence.
-
-        Args:
-            last_received: when the transport last brought a byte of any kind.
-            now: the present time on the same clock.
-        """
-        if self._pinged_at is not None and last_received < self._pinged_at:
-            deadline = self._pinged_at + self._settings.keep_alive_timeout
-            return deadline if now < deadline else None
-        self._pinged_at = None
-        deadline = last_received + self._settings.keep_alive_interval
-        if now < deadline:
-            return deadline
-        self._ping_due = True
-        self._pinged_at = now  # when it was due, not when it was written: a writer that is stuck is a dead link too
-        return now + self._settings.keep_alive_timeout
+        """Say when to ask again, or ``None`` when the link is dead; see `KeepAlive.check`."""
+        return self._keep_alive.check(last_received, now)
 
     # Inside
 
@@ -565,23 +481,23 @@ class Session:
         match message:
             case wire.Ack():
                 if operation := self._pending.acknowledge(message, now):
-                    self.last_round_trip = now - operation.written_at
+                    self.counts.last_round_trip = now - operation.written_at
                     self._settle(operation, outputs)
             case wire.ConnectedMessage():
                 self._connected(message, now, outputs)
             case wire.DisconnectedMessage():
                 self._goodbye = message.message or ""
             case wire.UnknownMessage():
-                self.unknown += 1
+                self.counts.unknown += 1
                 if message.sequence_id is not None:
                     self._sequence.note(message.sequence_id, size, now)
             case wire.InvokeResponse():
                 if invocation := self._invocations.respond(message):
                     outputs.append(invocation)
             case _:  # a pong
-                if self._ping_written_at is not None:
-                    self.last_round_trip = now - self._ping_written_at
-                    self._ping_written_at = None
+                round_trip = self._keep_alive.pong(now)
+                if round_trip is not None:
+                    self.counts.last_round_trip = round_trip
 
     def _connected(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
         if message.connection_id != self.connection_id:
@@ -591,19 +507,19 @@ class Session:
         self._reconnection_token = message.reconnection_token or self._reconnection_token
 
     def _begin_session(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
-        self._sessions += 1
+        self.counts.sessions += 1
         self.connection_id = message.connection_id
         self.user_id = message.user_id
-        self.connected_since = now
+        self.counts.connected_since = now
         self._poison = []
         self._sequence.reset()
         self.state = "connected"
         self._proven = True
         outputs.append(
-            Connected(connection_id=message.connection_id, user_id=message.user_id, first=self._sessions == 1)
+            Connected(connection_id=message.connection_id, user_id=message.user_id, first=self.counts.sessions == 1)
         )
         self._membership.new_session()
-        if self._sessions > 1:
+        if self.counts.sessions > 1:
             outputs.append(Gap(session_lost=True))
             self._rejoin(outputs)
         self._pending.new_session()
@@ -630,7 +546,7 @@ class Session:
             self._lose_session(outputs)
             return
         self._recovery = None
-        self.recoveries += 1
+        self.counts.recoveries += 1
         self._proven = True
         self.state = "connected"
         self._sequence.rearm(now)
@@ -641,7 +557,7 @@ class Session:
         self.state = "reconnecting"
         self._proven = False
         self.connection_id = None
-        self.connected_since = None
+        self.counts.connected_since = None
         self._reconnection_token = None
         self._recovery = None
         for operation in self._pending.session_lost():

@@ -1,0 +1,183 @@
+"""The buffer between the receive loop and one subscription's consumers.
+
+A class of ours and no memory channel, because a schedule point per message costs ten times all the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import trio
+
+from ..errors import SubscriptionOverflow
+from ..protocol.messages import Gap
+from .statistics import SubscriptionStatistics
+
+Overflow: TypeAlias = Literal["error", "drop_oldest", "drop_newest"]
+
+MAX_BUFFERED_BYTES = 16 * 1024 * 1024
+ITEMS_PER_SCHEDULE_POINT = 64
+
+M = TypeVar("M")
+
+
+class Route(Generic[M]):
+    """A bounded buffer between the receive loop, which never waits, and any number of consuming tasks."""
+
+    def __init__(
+        self, *, buffer: int, overflow: Overflow, gaps: bool = False, max_bytes: float = MAX_BUFFERED_BYTES
+    ) -> None:
+        self._messages: deque[Any] = deque()  # of M, which includes Gap where the consumer asked for them
+        self._sizes: deque[int] = deque()  # -1 for a gap
+        self._count = 0  # of messages, gaps apart
+        self._bytes = 0
+        self._gaps = gaps
+        self._max_messages = buffer
+        self._max_bytes = max_bytes
+        self._overflow: Overflow = overflow
+        self._readers = trio.lowlevel.ParkingLot()
+        self._credit = ITEMS_PER_SCHEDULE_POINT
+        self._ended = False
+        self._error: Callable[[], Exception | None] | None = None
+        self.closed = False
+        self.taken = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def statistics(self) -> SubscriptionStatistics:
+        """Say how it stands."""
+        return SubscriptionStatistics(
+            buffered=self._count, buffered_bytes=self._bytes, taken=self.taken, dropped=self.dropped
+        )
+
+    def deliver(self, message: M, size: int) -> None:
+        """Take a message, or apply the overflow policy."""
+        if self._ended:
+            self.dropped += 1
+            return
+        if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
+            self._overflown(size)
+            if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
+                return
+        self._messages.append(message)
+        self._sizes.append(size)
+        self._count += 1
+        self._bytes += size
+        if self._readers:
+            self._readers.unpark()
+
+    def inherit(self, message: M, size: int) -> None:
+        """Take a message that another process had not read, whatever the limits: it was within them there."""
+        self._messages.append(message)
+        self._sizes.append(size)
+        self._count += 1
+        self._bytes += size
+
+    def gap(self, gap: Gap) -> None:
+        """Messages are missing here: tell a consumer who asked for that. Gaps are never dropped, but merged."""
+        if not self._gaps or self._ended:
+            return
+        if self._messages and isinstance(last := self._messages[-1], Gap):
+            self._messages[-1] = last + gap
+            return
+        self._messages.append(gap)
+        self._sizes.append(-1)
+        if self._readers:
+            self._readers.unpark()
+
+    def _clear(self) -> None:
+        self._messages.clear()
+        self._sizes.clear()
+        self._bytes = self._count = 0
+
+    def _overflown(self, size: int) -> None:
+        """Apply the overflow policy to a message that does not fit: make room for it, or count it as dropped."""
+        match self._overflow:
+            case "error":
+                self.dropped += 1
+                self.end(lambda: SubscriptionOverflow(self.dropped))
+            case "drop_oldest" if size <= self._max_bytes:
+                while self._count >= self._max_messages or self._bytes + size > self._max_bytes:
+                    self._drop_oldest()
+            case _:
+                self.dropped += 1
+                self.gap(Gap(overflowed=1))
+
+    def _drop_oldest(self) -> None:
+        self.dropped += 1
+        gap = Gap(overflowed=1)
+        if isinstance(self._messages[0], Gap):
+            gap = self._pop() + gap
+        self._pop()
+        if not self._gaps:
+            return
+        if self._messages and isinstance(self._messages[0], Gap):
+            gap += self._pop()
+        self._messages.appendleft(gap)
+        self._sizes.appendleft(-1)
+
+    def end(self, error: Callable[[], Exception | None] | None = None) -> None:
+        """No more messages will come: what is buffered can still be taken, then comes ``error`` or the normal end."""
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._readers.unpark_all()
+
+    def close(self) -> None:
+        """The user closed the subscription: what is buffered is thrown away."""
+        self.closed = self._ended = True
+        self._clear()
+        self._readers.unpark_all()
+
+    def receive_nowait(self) -> M:
+        """Take a message that is there."""
+        if self._messages:
+            return self._take()
+        self._raise_if_ended()
+        raise trio.WouldBlock
+
+    def take_all(self) -> list[M]:
+        """Take all that is there."""
+        messages = list(self._messages)
+        self.taken += len(messages)
+        self._clear()
+        return messages
+
+    async def receive(self) -> M:
+        """Take a message, waiting for it if need be."""
+        if self._messages:
+            self._credit -= 1
+            if self._credit:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._credit = ITEMS_PER_SCHEDULE_POINT
+                await trio.lowlevel.checkpoint()
+        elif self._ended:
+            await trio.lowlevel.checkpoint()
+        while not self._messages:  # other tasks may be taking from here too
+            self._raise_if_ended()
+            self._credit = ITEMS_PER_SCHEDULE_POINT
+            await self._readers.park()
+        return self._take()
+
+    def _take(self) -> M:
+        self.taken += 1
+        message: M = self._pop()
+        return message
+
+    def _pop(self) -> Any:
+        size = self._sizes.popleft()
+        if size >= 0:
+            self._bytes -= size
+            self._count -= 1
+        return self._messages.popleft()
+
+    def _raise_if_ended(self) -> None:
+        if self.closed:
+            raise trio.ClosedResourceError
+        if self._ended:
+            raise (self._error and self._error()) or trio.EndOfChannel

@@ -1,0 +1,60 @@
+"""When to ask whether the other side still lives, and when to believe that it does not."""
+
+from __future__ import annotations
+
+
+class KeepAlive:
+    """Makes a ping due after a silence, and calls the link dead when the ping brings nothing back.
+
+    Any byte counts as a sign of life, the service's own WebSocket pings among them (one every 20 seconds by default).
+    """
+
+    def __init__(self, *, interval: float, answer_timeout: float) -> None:
+        self._interval = interval
+        self._answer_timeout = answer_timeout
+        self._due = False
+        self._due_since: float | None = None
+        self._written_at: float | None = None
+
+    def transport_opened(self, *, ping: bool) -> None:
+        """A new transport; ``ping`` makes one due at once."""
+        self._due = ping
+        self._due_since = self._written_at = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a silence made a ping due, to which no answer has been noticed yet."""
+        return self._due_since is not None
+
+    def check(self, last_received: float, now: float) -> float | None:
+        """Say when to check again, or ``None`` when the link is dead. Makes a ping due after a silence.
+
+        Args:
+            last_received: when the transport last brought a byte of any kind.
+            now: the present time on the same clock.
+        """
+        if self._due_since is not None and last_received < self._due_since:
+            deadline = self._due_since + self._answer_timeout
+            return deadline if now < deadline else None
+        self._due_since = None
+        deadline = last_received + self._interval
+        if now < deadline:
+            return deadline
+        self._due = True
+        self._due_since = now  # and not when it is written: a writer that is stuck is a dead link too
+        return now + self._answer_timeout
+
+    def take_ping(self, now: float) -> bool:
+        """Whether to write a ping now."""
+        if not self._due:
+            return False
+        self._due = False
+        self._written_at = now
+        return True
+
+    def pong(self, now: float) -> float | None:
+        """An answer came; gives the seconds since the ping, if one was waiting."""
+        if self._written_at is None:
+            return None
+        round_trip, self._written_at = now - self._written_at, None
+        return round_trip
