@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trio_webpubsub.emulator.hub import AskEvent, ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, HubLimits, Send
+from trio_webpubsub.emulator.hub import AskEvent, ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, Send
+from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.wire import Ack, ConnectedMessage, Payload
 
 BOTH_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.emulator.hub.driver import error_name, make_hub, open_connection, received, text, token_of
-from trio_webpubsub.emulator.hub import Abort, Close, Deliver, HubLimits, Send
+from trio_webpubsub.emulator.hub import Abort, Close, Deliver, Send
+from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.wire import Ack, ConnectedMessage, JoinGroup, SendToGroup, SequenceAck
 
 
@@ -186,6 +187,55 @@ def test_a_sender_whose_echo_finds_no_room_gets_no_ack() -> None:
     open_connection(hub, 1, reliable=True, groups=["lobby"])
     hub.receive(1, SendToGroup(group="lobby", payload=text("a"), ack_id=1))
     assert hub.receive(1, SendToGroup(group="lobby", payload=text("b"), ack_id=2)) == [Abort(1)]
+
+
+def test_a_client_that_leaves_half_unconfirmed_is_behind_until_it_catches_up() -> None:
+    hub = make_hub(HubLimits(unacknowledged_messages=4))
+    open_connection(hub, 1, reliable=True)
+    hub.send_to_all(text("a"))
+    assert hub.behind == set()
+    hub.send_to_all(text("b"))
+    hub.send_to_all(text("c"))
+    assert hub.behind == {"c-1"}
+    hub.receive(1, SequenceAck(1))
+    assert hub.behind == {"c-1"}
+    hub.receive(1, SequenceAck(2))
+    assert hub.behind == set()
+
+
+def test_half_of_the_bytes_count_as_well() -> None:
+    hub = make_hub(HubLimits(unacknowledged_bytes=4))
+    open_connection(hub, 1, reliable=True)
+    hub.send_to_all(text("ab"))
+    assert hub.behind == {"c-1"}
+
+
+def test_who_was_waited_for_in_vain_is_behind_again_only_after_catching_up() -> None:
+    hub = make_hub(HubLimits(unacknowledged_messages=4))
+    open_connection(hub, 1, reliable=True)
+    for value in "ab":
+        hub.send_to_all(text(value))
+    hub.behind.clear()
+    hub.send_to_all(text("c"))
+    assert hub.behind == set()
+    hub.receive(1, SequenceAck(3))
+    for value in "de":
+        hub.send_to_all(text(value))
+    assert hub.behind == {"c-1"}
+
+
+def test_nobody_waits_for_a_client_that_is_not_there() -> None:
+    hub = make_hub(HubLimits(unacknowledged_messages=4))
+    token = open_connection(hub, 1, reliable=True)
+    open_connection(hub, 2, reliable=True)
+    hub.transport_ended(1, code=None, now=0)
+    for value in "ab":
+        hub.send_to_all(text(value))
+    assert hub.behind == {"c-2"}
+    hub.transport_ended(2, code=None, now=0)
+    assert hub.behind == set()
+    hub.recover(3, "c-1", token, now=1)
+    assert hub.behind == {"c-1"}
 
 
 class Client:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.emulator.hub.driver import error_name, make_hub, open_connection, received, text
-from trio_webpubsub.emulator.hub import Deliver, HubLimits, Send
+from trio_webpubsub.emulator.hub import Deliver, Send
+from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.wire import Ack, DataMessage, JoinGroup, LeaveGroup, SendToGroup, SequenceAck, WireError
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import math
 
 from tests.emulator.hub.driver import open_connection
-from trio_webpubsub.emulator.hub import HubLimits, Hubs
+from trio_webpubsub.emulator.hub import Hubs
+from trio_webpubsub.emulator.hub.limits import HubLimits
 
 
 def test_the_case_of_a_name_does_not_matter() -> None:

@@ -13,7 +13,6 @@ from .inputs import (
     EventFailed,
     EventHandled,
 )
-from .limits import HubLimits
 from .registry import Connection, Registry
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "EventFailed",
     "EventHandled",
     "Hub",
-    "HubLimits",
     "Hubs",
     "Registry",
     "Reject",

@@ -30,6 +30,7 @@ from .effects import Abort, AskConnect, AskEvent, Close, Deliver, Effect, Reject
 from .inputs import ConnectAnswer, ConnectRefused, ConnectRequest, EventAnswer, EventFailed
 from .limits import HubLimits
 from .registry import Connection, Registry
+from .session import Session
 
 Effects: TypeAlias = list[Effect]
 
@@ -69,6 +70,10 @@ class Hub:
         """
         self.registry = Registry()
         """Who is connected; for looking only."""
+        self.behind: set[str] = set()
+        """Connected clients that have left half of what they may unconfirmed. Who has more for them should give them
+        a moment, and strike off this list who was waited for in vain: a client comes back to it once it has caught up.
+        """
         self._limits = limits
         self._connected_after_recovery = connected_after_recovery
         self._requested: dict[Transport, ConnectRequest] = {}
@@ -191,7 +196,7 @@ class Hub:
         match message:
             case wire.SequenceAck(sequence_id):
                 if connection.session is not None:
-                    connection.session.unconfirmed.acknowledge(sequence_id)
+                    self._confirm(connection.id, connection.session, sequence_id)
                 return []
             case wire.Ping():
                 return [Send(transport, wire.Pong())]
@@ -361,12 +366,22 @@ class Hub:
                 if number is None:
                     overflown.append(connection)
                     continue
+                if connection.session.unconfirmed.is_half_full and not connection.session.is_behind:
+                    connection.session.is_behind = True
+                    if connection.transport is not None:
+                        self.behind.add(connection.id)
             if connection.transport is not None:
                 recipients.append((connection.transport, number))
         if recipients:
             effects.append(Deliver(message, recipients))
         for connection in overflown:
             self._lose(connection, effects)
+
+    def _confirm(self, connection_id: str, session: Session, sequence_id: int) -> None:
+        session.unconfirmed.acknowledge(sequence_id)
+        if session.is_behind and not session.unconfirmed.is_half_full:
+            session.is_behind = False
+            self.behind.discard(connection_id)
 
     def _connected(self, connection: Connection, transport: Transport) -> Send:
         token = None if connection.session is None else connection.session.tokens.issue()
@@ -378,10 +393,13 @@ class Hub:
     def _attach(self, connection: Connection, transport: Transport) -> None:
         connection.transport = transport
         self._attached[transport] = connection
+        if connection.session is not None and connection.session.is_behind:
+            self.behind.add(connection.id)
 
     def _detach(self, connection: Connection, transport: Transport) -> None:
         del self._attached[transport]
         connection.transport = None
+        self.behind.discard(connection.id)
         for token in connection.invocations.values():
             del self._asked[token]
         connection.invocations.clear()
@@ -401,6 +419,7 @@ class Hub:
 def _without(connections: Mapping[str, Connection], excluded: Collection[str]) -> Iterable[Connection]:
     if not excluded:
         return connections.values()
+    excluded = frozenset(excluded)
     return [connection for connection_id, connection in connections.items() if connection_id not in excluded]
 
 

@@ -40,11 +40,16 @@ class ReplayBuffer:
         while messages and messages[0][0] <= sequence_id:
             self._bytes -= len(messages.popleft()[1].payload.body)
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of what the client may leave unconfirmed is there."""
+        limits = self._limits
+        return (
+            len(self._messages) * 2 >= limits.unacknowledged_messages or self._bytes * 2 >= limits.unacknowledged_bytes
+        )
+
     def __iter__(self) -> Iterator[tuple[int, DataMessage]]:
         return iter(self._messages)
-
-    def __len__(self) -> int:
-        return len(self._messages)
 
 
 class ReconnectionTokens:
@@ -78,4 +83,6 @@ class Session:
 
     def __init__(self, secret: bytes, limits: HubLimits) -> None:
         self.unconfirmed = ReplayBuffer(limits)
+        self.is_behind = False
+        """Whether the buffer has been half full since the client was last far from losing its session."""
         self.tokens = ReconnectionTokens(secret)
