@@ -52,11 +52,11 @@ class FrameStream(trio.abc.Stream):
     """The bytes of one WebSocket connection, shared between trio-websocket and our own receive loop and writer.
 
     Args:
-        inner: the real stream.
-        client: which side of the connection this is.
-        max_message_size: of received messages, in bytes.
-        random_bytes: where the masks of a client's frames come from.
-        head: bytes that were read from ``inner`` already; they count as if they came first.
+        inner: The real stream.
+        client: Which side of the connection this is.
+        max_message_size: Of received messages, in bytes.
+        random_bytes: Where the masks of a client's frames come from.
+        head: Bytes that were read from ``inner`` already; they count as if they came first.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class FrameStream(trio.abc.Stream):
         Only one task may receive at a time.
 
         Raises:
-            TransportEnded: the connection is over. All messages before its end were given.
+            TransportEnded: The connection is over. All messages before its end were given.
 
-        Back-pressure: the peer is read from only while this runs. It waits too while trio-websocket has a lot of
+        Back-pressure: The peer is read from only while this runs. It waits too while trio-websocket has a lot of
         pings to answer and the peer does not read the answers.
 
-        Cancellation: nothing is lost; what came is given by the next call.
+        Cancellation: Nothing is lost; what came is given by the next call.
         """
         while True:
             while len(self._control) > _CONTROL_LIMIT and self._ended is None:
@@ -140,7 +140,7 @@ class FrameStream(trio.abc.Stream):
         """Put a message into the queue, for the next `flush`.
 
         Raises:
-            trio.BrokenResourceError: nothing can be sent any more: a close frame is queued, or the stream is dead.
+            trio.BrokenResourceError: Nothing can be sent any more: a close frame is queued, or the stream is dead.
         """
         self._check_alive()
         if self._close_queued:
@@ -156,9 +156,9 @@ class FrameStream(trio.abc.Stream):
         """Wait until something is queued, or `wake` was called since the last time that this returned.
 
         Raises:
-            trio.BrokenResourceError: the stream is dead.
+            trio.BrokenResourceError: The stream is dead.
 
-        Cancellation: a `wake` is kept for the next call.
+        Cancellation: A `wake` is kept for the next call.
         """
         await trio.lowlevel.checkpoint()
         self._check_alive()
@@ -171,10 +171,10 @@ class FrameStream(trio.abc.Stream):
         """Send all that is queued, as one piece. Only the writer may call it.
 
         Raises:
-            trio.BrokenResourceError: it cannot be sent, now or ever. Receiving goes on, since a close frame that the
+            trio.BrokenResourceError: It cannot be sent, now or ever. Receiving goes on, since a close frame that the
                 peer sent before may still tell why.
 
-        Cancellation: what got out may end within a frame, so the stream is closed on the spot and dead for good. The
+        Cancellation: What got out may end within a frame, so the stream is closed on the spot and dead for good. The
         peer sees an abrupt end, never garbage.
         """
         self._check_alive()
@@ -193,10 +193,10 @@ class FrameStream(trio.abc.Stream):
         """Give bytes of the handshake, then control frames as the receive loop finds them, then ``b""`` at the end.
 
         Raises:
-            TransportEnded: the connection ended during the handshake. trio-websocket knows no such end: it would let
+            TransportEnded: The connection ended during the handshake. trio-websocket knows no such end: it would let
                 its caller wait for ever, so this is made to go through it.
 
-        Cancellation: nothing is lost.
+        Cancellation: Nothing is lost.
         """
         if not self._receives_frames:
             return await self._receive_handshake(max_bytes)
@@ -211,9 +211,9 @@ class FrameStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes of the handshake; then put a control frame into the queue.
 
-        Back-pressure: a frame waits while the queue is very long.
+        Back-pressure: A frame waits while the queue is very long.
 
-        Cancellation: in the handshake, as `flush`; later nothing was queued.
+        Cancellation: In the handshake, as `flush`; later nothing was queued.
         """
         data = bytes(data)
         if not self._sends_frames:
@@ -232,23 +232,33 @@ class FrameStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         """Do nothing, since `send_all` only fills a queue.
 
-        Cancellation: changes nothing.
+        Cancellation: Changes nothing.
         """
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """Close the real stream once the queue is sent and, if the peer closed, the answer to it.
+        """Close the real stream once all is sent, as `drain` says. The receive loop may not call this.
 
-        So the writer has to run meanwhile, and neither it nor the receive loop may call this.
-
-        Cancellation: the stream is closed at once.
+        Cancellation: The stream is closed at once.
         """
         try:
-            while not self._dead and (self.queued_bytes or self._owes_close()):
-                await self._queue_shrank.park()
+            await self.drain()
         finally:
             self._die()
             await self._inner.aclose()
+
+    # For both
+
+    async def drain(self) -> None:
+        """Wait until the queue is sent and, if the peer closed, the answer to it; or the stream is dead.
+
+        So the writer has to run meanwhile, and may not call this itself.
+
+        Cancellation: Changes nothing.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._dead and (self.queued_bytes or self._owes_close()):
+            await self._queue_shrank.park()
 
     # Within
 

@@ -25,11 +25,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Send ``data``.
 
         Raises:
-            trio.BrokenResourceError: the peer closed or aborted its end, so that nobody will read it.
-            trio.ClosedResourceError: this end was closed.
-            trio.BusyResourceError: another task is sending.
+            trio.BrokenResourceError: The peer closed or aborted its end, so that nobody will read it.
+            trio.ClosedResourceError: This end was closed.
+            trio.BusyResourceError: Another task is sending.
 
-        Cancellation: an unknown part of ``data`` may have been sent.
+        Cancellation: An unknown part of ``data`` may have been sent.
         """
         pipe = self._outgoing
         with pipe.writing:
@@ -53,7 +53,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room in the window, or sending would fail at once.
 
-        Cancellation: changes nothing.
+        Cancellation: Changes nothing.
         """
         pipe = self._outgoing
         with pipe.writing:
@@ -65,7 +65,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """Tell the peer that no more bytes come; reading goes on.
 
-        Cancellation: changes nothing.
+        Cancellation: Changes nothing.
         """
         with self._outgoing.writing:
             await trio.lowlevel.checkpoint()
@@ -76,11 +76,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Give some of the bytes that came, at most ``max_bytes``, or ``b""`` when the peer will send no more.
 
         Raises:
-            trio.BrokenResourceError: the peer aborted the connection.
-            trio.ClosedResourceError: this end was closed.
-            trio.BusyResourceError: another task is receiving.
+            trio.BrokenResourceError: The peer aborted the connection.
+            trio.ClosedResourceError: This end was closed.
+            trio.BusyResourceError: Another task is receiving.
 
-        Cancellation: no bytes are lost.
+        Cancellation: No bytes are lost.
         """
         size = _CHUNK if max_bytes is None else operator.index(max_bytes)
         if size < 1:
@@ -121,7 +121,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """Do what `close` does.
 
-        Cancellation: it is closed all the same.
+        Cancellation: It is closed all the same.
         """
         self.close()
         await trio.lowlevel.checkpoint()

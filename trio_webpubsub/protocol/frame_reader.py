@@ -53,7 +53,7 @@ class FrameReader:
 
     Args:
         masked: True on the server's side, since every frame of a client is masked and none of a server.
-        max_message_size: in bytes, counted over all fragments of a message and before they are kept.
+        max_message_size: In bytes, counted over all fragments of a message and before they are kept.
     """
 
     def __init__(self, *, masked: bool, max_message_size: int) -> None:

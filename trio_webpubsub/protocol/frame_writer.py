@@ -15,8 +15,8 @@ def encode_frame(payload: bytes, *, binary: bool = False, mask_key: bytes | None
 
     Args:
         payload: UTF-8 for a text message (not checked here), anything for a binary one.
-        binary: which of the two it is.
-        mask_key: four unpredictable bytes, anew for each frame, on the client's side; ``None`` on the server's.
+        binary: Which of the two it is.
+        mask_key: Four unpredictable bytes, anew for each frame, on the client's side; ``None`` on the server's.
     """
     return _encode(0x82 if binary else 0x81, payload, mask_key)
 

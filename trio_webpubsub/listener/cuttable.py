@@ -1,0 +1,145 @@
+"""A stream that can be made to fail at once in the ways that networks fail, whatever is going on in it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from typing import cast
+
+import trio
+
+from .._shell.memory import MemoryStream
+
+_RECEIVE_SIZE = 65_536
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class CuttableStream(trio.abc.Stream):
+    """Passes everything through until it is cut. To our own side a cut shows as a closed stream, and at once.
+
+    Args:
+        inner: The real stream. `reset` and `end` know TCP, TLS over it, and memory; over any other stream the peer
+            learns of the cut when the stream is closed.
+    """
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self.silent = False
+        """Whether bytes are swallowed now, in both directions."""
+        self._inner = inner
+        self._cut = False
+        self._receiving: trio.CancelScope | None = None
+        self._sending: trio.CancelScope | None = None
+
+    def reset(self) -> None:
+        """Let the peer see a reset connection; what it has not read yet may be gone."""
+        if not self._cut and not self.silent:
+            carrier = _carrier(self._inner)
+            if isinstance(carrier, trio.SocketStream):
+                carrier.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                carrier.socket.close()
+            elif isinstance(carrier, MemoryStream):
+                carrier.abort()
+        self.cut()
+
+    def end(self) -> None:
+        """Let the peer see the end of the connection, in the middle of whatever is being sent."""
+        if not self._cut:
+            self._send_end()
+        self.cut()
+
+    async def linger(self) -> None:
+        """Say that no more bytes come, and wait until the peer says so too.
+
+        Closing with bytes unread would reset the connection, and with it what the peer has not read yet.
+
+        Cancellation: Changes nothing.
+        """
+        self._send_end()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self.receive_some(_RECEIVE_SIZE):
+                pass
+
+    def silence(self) -> None:
+        """Swallow all bytes in both directions from now on. The peer is told nothing, not even by `aclose`."""
+        self.silent = True
+
+    def cut(self) -> None:
+        """Let our own side see a closed stream, and tell the peer nothing."""
+        self._cut = True
+        for scope in self._receiving, self._sending:
+            if scope is not None:
+                scope.cancel()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send ``data``.
+
+        Raises:
+            trio.ClosedResourceError: It was cut.
+
+        Cancellation: As in the real stream: an unknown part may have been sent.
+        """
+        self._check()
+        if self.silent:
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.CancelScope() as self._sending:
+            await self._inner.send_all(data)
+        self._check()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until sending might work at once.
+
+        Cancellation: Changes nothing.
+        """
+        self._check()
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Give some of the bytes that came, or ``b""`` at their end.
+
+        Raises:
+            trio.ClosedResourceError: It was cut.
+
+        Cancellation: No bytes are lost.
+        """
+        while True:
+            self._check()
+            data = b""
+            with trio.CancelScope() as self._receiving:
+                data = bytes(await self._inner.receive_some(max_bytes))
+            self._check()
+            if not data or not self.silent:
+                return data
+
+    async def aclose(self) -> None:
+        """Close the real stream, unless the peer is to be told nothing.
+
+        Cancellation: It is closed all the same.
+        """
+        self.cut()
+        if self.silent:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._inner.aclose()
+
+    def _send_end(self) -> None:
+        carrier = _carrier(self._inner)
+        if self.silent:
+            pass
+        elif isinstance(carrier, trio.SocketStream):
+            with suppress(OSError):  # there is no connection any more
+                carrier.socket.shutdown(socket.SHUT_WR)
+        elif isinstance(carrier, MemoryStream):
+            carrier.end()
+
+    def _check(self) -> None:
+        if self._cut:
+            raise trio.ClosedResourceError("the connection was cut on this side")
+
+
+def _carrier(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """Give what carries the bytes in the end, without the TLS over it."""
+    while isinstance(stream, trio.SSLStream):
+        stream = cast("trio.SSLStream[trio.abc.Stream]", stream).transport_stream
+    return stream

@@ -1,0 +1,221 @@
+"""The listener: accepts connections, tells HTTP from WebSocket, and keeps what fails in one away from the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
+
+import trio
+
+from .._shell.connector import Connector
+from .._shell.frame_stream import TransportEnded
+from .._shell.memory import memory_stream_pair
+from .cuttable import CuttableStream
+from .http import HttpConnection, Refused
+from .values import Limits, Request, Response
+from .websocket import WebSocketRequest, asks_for_websocket, check_upgrade
+
+RequestHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
+"""Answers an HTTP request."""
+WebSocketHandler: TypeAlias = Callable[[WebSocketRequest], Awaitable[None]]
+"""Accepts or rejects a WebSocket, and is its life: when it returns, the WebSocket is closed."""
+
+_GOING_AWAY = 1001
+_FAILED = Refused(500).response
+
+# What is logged says nothing of the request: its URL and headers may hold tokens.
+_logger = logging.getLogger(__name__)
+
+
+class Listener:
+    """One port for HTTP and WebSocket.
+
+    A request handler that raises is answered with 500, a WebSocket whose handler raises is closed with 1011; both are
+    logged. `TransportEnded` may be let out of a WebSocket's handler: it is how one usually ends.
+
+    Args:
+        handle_request: Called for each HTTP request, one after the other on each connection.
+        handle_websocket: Called for each upgrade to WebSocket.
+        limits: What peers may do.
+    """
+
+    def __init__(
+        self, handle_request: RequestHandler, handle_websocket: WebSocketHandler, *, limits: Limits | None = None
+    ) -> None:
+        self._handle_request = handle_request
+        self._handle_websocket = handle_websocket
+        self._limits = limits or Limits()
+        self._stopping = trio.Event()
+        self._connections: dict[HttpConnection, trio.CancelScope] = {}
+        self._websockets: set[WebSocketRequest] = set()
+        self._silenced: set[trio.CancelScope] = set()
+        self._one_ended = trio.lowlevel.ParkingLot()
+
+    async def serve(
+        self,
+        port: int,
+        *,
+        host: str | None = "127.0.0.1",
+        ssl_context: ssl.SSLContext | None = None,
+        task_status: trio.TaskStatus[tuple[int, ...]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen on a TCP port until `shutdown`; ``nursery.start`` gives the ports, one for each address of ``host``.
+
+        Args:
+            port: 0 for a free one.
+            host: A name or an address of this machine; ``None`` for all its addresses.
+            ssl_context: For TLS.
+            task_status: Told once connections can be made.
+
+        Raises:
+            OSError: The port cannot be had.
+
+        Cancellation: All connections made here are closed at once.
+        """
+        sockets = await trio.open_tcp_listeners(port, host=host)
+        ports = tuple(int(listener.socket.getsockname()[1]) for listener in sockets)
+        listeners: list[trio.abc.Listener[trio.abc.Stream]] = [
+            listener if ssl_context is None else trio.SSLListener(listener, ssl_context, https_compatible=True)
+            for listener in sockets
+        ]
+        async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+            accepting.start_soon(partial(trio.serve_listeners, self.handle, listeners, handler_nursery=connections))
+            task_status.started(ports)
+            await self._stopping.wait()
+            accepting.cancel_scope.cancel()
+
+    def connector(self, nursery: trio.Nursery) -> Connector:
+        """Give a way in from within the process; its connections are served in ``nursery``.
+
+        It looks at neither host nor port, and speaks no TLS. After a `shutdown` connections are refused.
+        """
+
+        async def connect(_host: str, _port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            if ssl_context is not None:
+                raise ssl.SSLError("there is no TLS within the process")
+            if self._stopping.is_set():
+                raise ConnectionRefusedError("the listener was shut down")
+            near, far = memory_stream_pair()
+            nursery.start_soon(self.handle, far)
+            return near
+
+        return connect
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection, and close it. Whatever it does, and whatever its handler does, ends here.
+
+        Cancellation: The connection is closed at once.
+        """
+        wire = CuttableStream(stream)
+        http = HttpConnection(wire, self._limits)
+        try:
+            with trio.CancelScope() as scope:
+                self._connections[http] = scope
+                try:
+                    await self._serve(http, wire)
+                except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass  # the peer is gone
+                except* Exception:  # one connection must not end the others
+                    _logger.exception("a connection failed")
+            if wire.silent:
+                await self._swallow(stream)
+        finally:
+            del self._connections[http]
+            self._one_ended.unpark_all()
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+
+    async def shutdown(self, grace: float = 5.0) -> None:
+        """End it all: no new connections, 1001 to every WebSocket, running requests are answered.
+
+        Args:
+            grace: Seconds after which connections that are still there are closed without more ado.
+
+        Cancellation: They are closed at once.
+        """
+        self._stopping.set()
+        for http in self._connections:
+            http.stop()
+        for scope in self._silenced:
+            scope.cancel()
+        try:
+            with trio.move_on_after(grace):
+                async with trio.open_nursery() as nursery:
+                    for request in self._websockets:
+                        nursery.start_soon(request.close, _GOING_AWAY)
+                    await self._all_ended()
+        finally:
+            for scope in self._connections.values():
+                scope.cancel()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._connections:
+            await self._one_ended.park()
+
+    async def _serve(self, http: HttpConnection, wire: CuttableStream) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            while (head := await http.receive_head()) is not None:
+                if asks_for_websocket(head):
+                    check_upgrade(head)
+                    await self._serve_websocket(head, http, wire)
+                    return
+                request = dataclasses.replace(head, body=await http.receive_body())
+                if not await self._answer(request, http):
+                    break
+            else:
+                return
+        except Refused as refused:
+            await http.refuse(refused.response)
+        with trio.move_on_after(self._limits.close_timeout):
+            await wire.linger()
+
+    async def _answer(self, request: Request, http: HttpConnection) -> bool:
+        response = _FAILED
+        try:
+            response = await self._handle_request(request)
+        except* Exception:  # whatever it is, it is the handler's, and the client has to be told
+            _logger.exception("a request handler failed")
+        try:
+            return await http.respond(response)
+        except ValueError:
+            _logger.exception("a request handler gave a response that cannot be written")
+            return await http.respond(_FAILED)
+
+    async def _serve_websocket(self, head: Request, http: HttpConnection, wire: CuttableStream) -> None:
+        async with trio.open_nursery() as nursery:
+            request = WebSocketRequest(head, http, wire, nursery, self._limits)
+            self._websockets.add(request)
+            failed = False
+            try:
+                try:
+                    await self._handle_websocket(request)
+                except* TransportEnded:
+                    pass
+                except* Exception:  # as above
+                    failed = True
+                    _logger.exception("a WebSocket handler failed")
+                await request.finish(failed=failed)
+            finally:
+                self._websockets.discard(request)
+            nursery.cancel_scope.cancel()
+
+    async def _swallow(self, stream: trio.abc.Stream) -> None:
+        """Keep a silenced connection as it is, until the peer ends it or we stop."""
+        with trio.CancelScope() as scope:
+            self._silenced.add(scope)
+            try:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    while not self._stopping.is_set() and await stream.receive_some():
+                        pass
+            finally:
+                self._silenced.discard(scope)
