@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
+import re
 from typing import TYPE_CHECKING
+
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 import trio_webpubsub
 
@@ -21,22 +24,23 @@ copyright = author  # noqa: A001  # the name is Sphinx's
 release = importlib.metadata.version(project)
 version = release
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
+extensions = ["sphinx.ext.autodoc", "sphinxcontrib_trio"]
 html_theme = "furo"
 html_title = f"trio-webpubsub {release}"
 default_role = "py:obj"
 exclude_patterns = ["_build"]
 
-autoclass_content = "both"
 autodoc_member_order = "bysource"
-autodoc_typehints_format = "short"
-napoleon_numpy_docstring = False
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "fully-qualified"
 
 nitpicky = True
 # The pages build without a network, so what others document is named but not linked.
 nitpick_ignore_regex = [
     ("py:.*", r"(trio|httpx|ssl|collections|typing|msgspec|contextlib|datetime|logging|os)\..*"),
     ("py:.*", r"[a-z]+|[A-Z]?[A-Za-z]*(Error|Warning)"),
+    ("py:.*", r".*\.(T|M_co)"),
+    ("py:obj", r"trio_webpubsub\.(webhooks|emulator)"),  # until these parts are there
 ]
 
 
@@ -61,6 +65,29 @@ def link_to_the_public_place(
     return env.domains.python_domain.resolve_xref(env, node["refdoc"], app.builder, "obj", place, node, text)
 
 
+def read_google_style(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Turn the sections of a docstring into fields.
+
+    As an extension of its own, napoleon takes what stands before a colon in an attribute's text for its type. Ours is
+    prose, so attributes are read like anything else.
+    """
+    place = "" if what in {"attribute", "data", "property"} else what
+    lines[:] = GoogleDocstring(lines, Config(), app, place, name, value, options).lines()
+
+
+def shorten_names(
+    app: Sphinx, what: str, name: str, value: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Show public names in signatures without the module that they were written in."""
+
+    def public(match: re.Match[str]) -> str:
+        return match[1] if match[1] in public_places() else match[0]
+
+    return tuple(text and re.sub(r"\btrio_webpubsub(?:\.\w+)*\.(\w+)", public, text) for text in (signature, returned))
+
+
 def setup(app: Sphinx) -> None:
-    """Hook it in; Sphinx calls this."""
+    """Hook these in; Sphinx calls this."""
+    app.connect("autodoc-process-docstring", read_google_style)
+    app.connect("autodoc-process-signature", shorten_names)
     app.connect("missing-reference", link_to_the_public_place)

@@ -6,6 +6,7 @@ nobody loads what they do not use: `trio_webpubsub.service`, `trio_webpubsub.web
 
 from __future__ import annotations
 
+from ._shell.connector import Connector
 from .client.client import Client
 from .client.opening import open_client
 from .client.statistics import ClientStatistics, SubscriptionStatistics
@@ -52,6 +53,7 @@ __all__ = [
     "ConnectAttemptFailed",
     "ConnectFailed",
     "Connected",
+    "Connector",
     "DataType",
     "DeliveryUnknown",
     "Disconnected",

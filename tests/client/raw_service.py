@@ -154,14 +154,16 @@ class RawService:
                 await request.reject(self.reject, extra_headers=[(b"content-length", b"0")])
                 await stream.aclose()
                 nursery.cancel_scope.cancel()
-                return
-            websocket = await request.accept(subprotocol=self.subprotocol)
-            peer = Peer(websocket, stream, request.path)
-            with contextlib.suppress(trio_websocket.ConnectionClosed):  # a client may be gone already
-                if self.greet and "awps_connection_id" not in peer.query:
-                    self._sessions += 1
-                    await peer.connected(f"c-{self._sessions}")
-                await self._put.send(peer)
+            else:
+                websocket = await request.accept(subprotocol=self.subprotocol)
+                await self._welcome(Peer(websocket, stream, request.path))
+
+    async def _welcome(self, peer: Peer) -> None:
+        with contextlib.suppress(trio_websocket.ConnectionClosed):  # a client may be gone already
+            if self.greet and "awps_connection_id" not in peer.query:
+                self._sessions += 1
+                await peer.connected(f"c-{self._sessions}")
+            await self._put.send(peer)
 
 
 @asynccontextmanager

@@ -1,0 +1,76 @@
+"""What type checkers see of the client. Nothing here is run: mypy and pyright read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_type
+
+import trio
+
+from trio_webpubsub import (
+    Client,
+    ConnectAttemptFailed,
+    Connected,
+    Disconnected,
+    Gap,
+    GroupMessage,
+    InvokeResult,
+    Recovered,
+    RejoinFailed,
+    SendResult,
+    ServerMessage,
+    Stopped,
+    Subscription,
+    open_client,
+)
+
+
+@dataclass
+class Order:
+    number: int
+
+
+async def opening(url: str) -> None:
+    async def fresh_url() -> str:
+        return url
+
+    async with open_client(url) as client:
+        assert_type(client, Client)
+    async with open_client(fresh_url, ack_timeout=1, subprotocol="json.webpubsub.azure.v1") as client:
+        assert_type(client.connection_id, str | None)
+    open_client(lambda: url)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
+    open_client(url, subprotocol="mqtt")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_client(url, ack_time=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def receiving(client: Client) -> None:
+    async for message in client.group_messages("g"):
+        assert_type(message, GroupMessage)
+        assert_type(message.decode_as(Order), Order)
+    async with client.group_messages("g", overflow="drop_oldest") as messages:
+        assert_type(messages, Subscription[GroupMessage])
+        assert_type(await messages.receive(), GroupMessage)
+        assert_type(messages.receive_nowait(), GroupMessage)
+    async for message_or_gap in client.group_messages("g", gaps=True):
+        assert_type(message_or_gap, GroupMessage | Gap)
+    async for sent_by_the_service in client.server_messages():
+        assert_type(sent_by_the_service, ServerMessage)
+    async for anything in client.messages():
+        assert_type(anything, GroupMessage | ServerMessage)
+    async for news in client.lifecycle():
+        assert_type(news, Connected | Disconnected | Recovered | ConnectAttemptFailed | RejoinFailed | Stopped)
+    channel: trio.abc.ReceiveChannel[GroupMessage] = client.group_messages("g")
+    await channel.aclose()
+    client.group_messages("g", bufer=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.group_messages("g", overflow="drop")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+async def sending(client: Client) -> None:
+    assert_type(await client.join_group("g"), SendResult)
+    assert_type(await client.leave_group("g"), SendResult)
+    assert_type(await client.send_to_group("g", {"n": 1}), SendResult)
+    assert_type(await client.send_to_group("g", b"", no_echo=True, ack=False), None)
+    assert_type(await client.send_event("e", "text"), SendResult)
+    assert_type(await client.send_event("e", "text", ack=False), None)
+    assert_type(await client.invoke_event("e"), InvokeResult)
+    await client.send_to_group("g", "", data_type="xml")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
