@@ -23,10 +23,10 @@ from trio_webpubsub.emulator.hub import (
     Deliver,
     Effect,
     Hub,
-    HubLimits,
     Send,
     Upgrade,
 )
+from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON as CODEC
 from trio_webpubsub.protocol.messages import Connected, GroupMessage

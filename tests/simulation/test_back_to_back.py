@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_webpubsub.emulator.hub import HubLimits
+from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.pending import Done, Unknown
 
 from .back_to_back import World
