@@ -151,6 +151,17 @@ async def test_a_cut_is_seen_at_once(how: str, contexts: Contexts) -> None:
             assert len(await read_all(stream)) < 10_000_000
 
 
+async def test_what_is_called_after_the_end_does_nothing(contexts: Contexts) -> None:
+    handler = Handler()
+    async with listening(handler, contexts) as place:
+        await place.open_websocket()
+        await handler.accepted.wait()
+    assert handler.websocket is not None
+    handler.websocket.abort()
+    handler.websocket.end()
+    await handler.websocket.close()
+
+
 async def test_who_sent_too_much_still_reads_why(contexts: Contexts) -> None:
     async with listening(Handler(), contexts, Limits(message_size=1_000, body_size=1_000)) as place:
         client = await place.open_websocket()

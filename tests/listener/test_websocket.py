@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from tests.listener.peers import UPGRADE, Served, describe, echo, read_all, read_answer, serving, statuses
 from tests.shell.side import Side
 from trio_webpubsub._shell.frame_stream import TransportEnded
-from trio_webpubsub._shell.memory import MemoryStream
+from trio_webpubsub._shell.memory import MemoryStream, memory_stream_pair
 from trio_webpubsub.listener import Limits, Request, Response, ServerWebSocket, WebSocketRequest
 from trio_webpubsub.protocol.frame_reader import BinaryMessage
 from trio_webpubsub.protocol.frame_writer import encode_close, encode_frame
@@ -673,6 +673,42 @@ async def test_cancelling_waits_for_nobody(autojump_clock: MockClock) -> None:
         await read_all(stream)
         with pytest.raises(trio.BrokenResourceError):
             await stream.send_all(b"x")
+
+
+async def test_what_is_called_after_the_end_does_nothing(autojump_clock: MockClock) -> None:
+    handler = Accepting()
+    async with serving(describe, handler) as served:
+        await open_raw(served)
+        assert repr(handler.websocket) == "<ServerWebSocket open, 0 bytes queued>"
+        (scope,) = served.listener._connections.values()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert repr(handler.websocket) == "<ServerWebSocket closed, 0 bytes queued>"
+        handler.websocket.send(b"late")
+        handler.websocket.abort()
+        handler.websocket.end()
+        await handler.websocket.close()
+        with pytest.raises(TransportEnded):
+            await handler.websocket.receive_batch()
+
+
+async def test_a_client_that_does_not_take_the_answer_to_its_handshake(autojump_clock: MockClock) -> None:
+    seen: list[TransportEnded] = []
+
+    async def handle(request: WebSocketRequest) -> None:
+        try:
+            await request.accept()
+        except TransportEnded as end:
+            seen.append(end)
+            raise
+
+    async with serving(describe, handle, limits=Limits(send_timeout=30)) as served:
+        near, far = memory_stream_pair(window=10)
+        served.nursery.start_soon(served.listener.handle, far)
+        await near.send_all(UPGRADE)
+        await trio.sleep(31)
+        assert [end.code for end in seen] == [1006]
+        assert served.listener._connections == {}
 
 
 async def test_there_is_no_tls_in_memory() -> None:

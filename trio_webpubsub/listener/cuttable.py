@@ -26,14 +26,15 @@ class CuttableStream(trio.abc.Stream):
     def __init__(self, inner: trio.abc.Stream) -> None:
         self.silent = False
         """Whether bytes are swallowed now, in both directions."""
+        self.is_cut = False
+        """Whether our own side sees a closed stream."""
         self._inner = inner
-        self._cut = False
         self._receiving: trio.CancelScope | None = None
         self._sending: trio.CancelScope | None = None
 
     def reset(self) -> None:
         """Let the peer see a reset connection; what it has not read yet may be gone."""
-        if not self._cut and not self.silent:
+        if not self.is_cut and not self.silent:
             carrier = _carrier(self._inner)
             if isinstance(carrier, trio.SocketStream):
                 carrier.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -44,7 +45,7 @@ class CuttableStream(trio.abc.Stream):
 
     def end(self) -> None:
         """Let the peer see the end of the connection, in the middle of whatever is being sent."""
-        if not self._cut:
+        if not self.is_cut:
             self._send_end()
         self.cut()
 
@@ -66,7 +67,7 @@ class CuttableStream(trio.abc.Stream):
 
     def cut(self) -> None:
         """Let our own side see a closed stream, and tell the peer nothing."""
-        self._cut = True
+        self.is_cut = True
         for scope in self._receiving, self._sending:
             if scope is not None:
                 scope.cancel()
@@ -134,7 +135,7 @@ class CuttableStream(trio.abc.Stream):
             carrier.end()
 
     def _check(self) -> None:
-        if self._cut:
+        if self.is_cut:
             raise trio.ClosedResourceError("the connection was cut on this side")
 
 

@@ -128,6 +128,7 @@ class Listener:
         finally:
             del self._connections[http]
             self._one_ended.unpark_all()
+            wire.cut()  # what is still called on its WebSocket comes too late, and does nothing
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 

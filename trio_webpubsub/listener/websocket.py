@@ -188,7 +188,7 @@ class ServerWebSocket:
         nursery.start_soon(self._ping, name="WebSocket pings")
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed.is_set() else "closing" if self._closing else "open"
+        state = "closed" if self._wire.is_cut else "closing" if self._closing else "open"
         return f"<ServerWebSocket {state}, {self.queued_bytes} bytes queued>"
 
     @property
@@ -231,6 +231,9 @@ class ServerWebSocket:
         """
         if self._closing:
             await self._closed.wait()
+            return
+        if self._wire.is_cut:
+            await trio.lowlevel.checkpoint()
             return
         self._closing = True
         if self._reading_since is None:
