@@ -68,9 +68,9 @@ class FrameStream(trio.abc.Stream):
         random_bytes: ByteSource = system_bytes,
         head: bytes = b"",
     ) -> None:
-        self.last_received = trio.current_time()
+        self.last_received: float = trio.current_time()
         """When the last bytes came, of whatever kind, in trio's time; before that, when this was made."""
-        self.queued_bytes = 0
+        self.queued_bytes: int = 0
         """Bytes that were queued and that the real stream has not taken, those being sent included."""
         self._inner = inner
         self._client = client

@@ -13,7 +13,7 @@ from ..protocol.session_values import Output
 from .router import Router
 from .transport import Transport
 
-logger = logging.getLogger("trio_webpubsub.client")
+logger: logging.Logger = logging.getLogger("trio_webpubsub.client")
 
 ABNORMAL_CLOSURE = 1006
 """The code that stands for no close frame."""
@@ -51,7 +51,7 @@ class Connection:
         self._proven = trio.Event()
         self._tick_scope = trio.CancelScope()
         self._keep_alive_scope = trio.CancelScope()
-        self.busy = False
+        self.busy: bool = False
         """Whether something taken from the session is being written."""
 
     @property

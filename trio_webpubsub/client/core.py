@@ -37,7 +37,7 @@ from .supervisor import OpenTransport, Supervisor
 from .transport import Transport
 from .url_source import UrlSource
 
-logger = logging.getLogger("trio_webpubsub.client")
+logger: logging.Logger = logging.getLogger("trio_webpubsub.client")
 
 MAX_POSTED_BYTES = 256 * 1024
 """Sends without an ack wait while more than this is queued for the writer."""
@@ -63,7 +63,7 @@ class Core:
         log_payloads: bool,
     ) -> None:
         self.session = session
-        self.router = Router()
+        self.router: Router = Router()
         self._log_payloads = log_payloads
         self._supervisor = Supervisor(
             session,

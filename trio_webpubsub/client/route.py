@@ -41,9 +41,9 @@ class Route(Generic[M]):
         self._credit = ITEMS_PER_SCHEDULE_POINT
         self._ended = False
         self._error: Callable[[], Exception | None] | None = None
-        self.closed = False
-        self.taken = 0
-        self.dropped = 0
+        self.closed: bool = False
+        self.taken: int = 0
+        self.dropped: int = 0
 
     def __len__(self) -> int:
         return len(self._messages)

@@ -63,7 +63,7 @@ class Router:
         self._present: Connected | Disconnected | Recovered | Stopped | None = None
         self.abandoned: deque[Callable[[], object]] = deque()
         """Releases subscriptions whose handle was forgotten. Filled by finalisers, which must do no more."""
-        self.unrouted = 0
+        self.unrouted: int = 0
 
     def add(self, key: Key, route: Route[Any]) -> None:
         """Open a route. It gets at once what came before and nobody wanted, since its session began."""

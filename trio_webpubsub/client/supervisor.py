@@ -21,7 +21,7 @@ from .connection import Connection
 from .transport import Transport
 from .url_source import UrlSource
 
-logger = logging.getLogger("trio_webpubsub.client")
+logger: logging.Logger = logging.getLogger("trio_webpubsub.client")
 
 PROOF_TIMEOUT = 5.0
 """Seconds after which a recovery that opened a socket but brought no frame counts as failed."""
@@ -63,7 +63,7 @@ class Supervisor:
         self._connect_timeout = connect_timeout
         self._new_delays = reconnect
         self._random = random
-        self.url = first_url
+        self.url: ClientUrl = first_url
         """Where the present session was begun."""
         self.connection: Connection | None = None
         """The transport at work, if there is one."""

@@ -71,7 +71,7 @@ class Transport(Protocol):
         ...
 
 
-class WebSocketTransport:
+class _WebSocketTransport:
     """A `Transport` over trio-websocket."""
 
     def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: FrameStream) -> None:
@@ -136,7 +136,7 @@ async def open_transport(
             if websocket.subprotocol != subprotocol:
                 raise ConnectFailed(f"the service did not accept the subprotocol {subprotocol}")
             opened = True
-            yield WebSocketTransport(websocket, frames)
+            yield _WebSocketTransport(websocket, frames)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if opened:

@@ -67,7 +67,7 @@ class Handshake:
         if match is None:
             raise HandshakeRefused(404, "Clients connect to /client/hubs/{hub}.")
         try:
-            self.hub = check_hub(unquote(match["hub"]) if match["hub"] else parameters.get("hub", ""))
+            self.hub: str = check_hub(unquote(match["hub"]) if match["hub"] else parameters.get("hub", ""))
         except ValueError as error:
             raise HandshakeRefused(400, f"The request names no hub: {error}.") from error
         self._host = headers.get("host", "")

@@ -24,7 +24,7 @@ class CuttableStream(trio.abc.Stream):
     """
 
     def __init__(self, inner: trio.abc.Stream) -> None:
-        self.silent = False
+        self.silent: bool = False
         """Whether bytes are swallowed now, in both directions."""
         self.is_cut = False
         """Whether our own side sees a closed stream."""

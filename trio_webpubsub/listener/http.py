@@ -22,7 +22,7 @@ class Refused(Exception):
 
     def __init__(self, status: int, *headers: tuple[str, str]) -> None:
         super().__init__(f"answered with {status}")
-        self.response = Response(status=status, headers=headers, body=_phrase(status).encode())
+        self.response: Response = Response(status=status, headers=headers, body=_phrase(status).encode())
 
 
 class HttpConnection:

@@ -107,9 +107,9 @@ class PendingOperations:
         self._outbox: deque[Operation | bytes] = deque()
         self._in_flight: dict[int, Operation] = {}  # written to this transport; the longest unanswered first
         self._delayed: list[tuple[float, int, Operation]] = []  # a heap: when to retry, ack id, operation
-        self.bytes = 0
+        self.bytes: int = 0
         """Size of all frames of pending operations."""
-        self.posted_bytes = 0
+        self.posted_bytes: int = 0
         """Size of the posts in the outbox."""
 
     def __len__(self) -> int:

@@ -96,7 +96,7 @@ class Session:
         self._unreadable_run: list[int] = []  # hashes of the frames
         self._goodbye: str | None = None
 
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         """For statistics; to be read only."""
 
     # What the caller asks for

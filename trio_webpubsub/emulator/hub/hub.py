@@ -68,7 +68,7 @@ class Hub:
             connected_after_recovery: whether a recovered session gets ``connected`` once more, with a fresh
                 reconnection token, before what it missed. The client specification allows both.
         """
-        self.registry = Registry()
+        self.registry: Registry = Registry()
         """Who is connected; for looking only."""
         self.behind: set[str] = set()
         """Connected clients that have left half of what they may unconfirmed. Who has more for them should give them

@@ -24,15 +24,15 @@ class Connection:
         groups: Sequence[str],
         limits: HubLimits,
     ) -> None:
-        self.id = request.connection_id
+        self.id: str = request.connection_id
         self.user_id = user_id
-        self.subprotocol = request.subprotocol
-        self.roles = Roles(roles, limits)
+        self.subprotocol: str | None = request.subprotocol
+        self.roles: Roles = Roles(roles, limits)
         self.groups: dict[str, None] = dict.fromkeys(groups)
         """The groups that it is in, in the order in which it joined them."""
         self.transport: Transport | None = None
         """``None`` while a reliable session waits for its client to come back."""
-        self.ack_ids = AckMemory(limits.ack_ids)
+        self.ack_ids: AckMemory = AckMemory(limits.ack_ids)
         self.invocations: dict[str, Token] = {}
         """What the client waits for on this transport."""
         self.session: Session | None = None

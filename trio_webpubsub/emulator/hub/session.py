@@ -82,7 +82,7 @@ class Session:
     """What makes a connection a reliable one."""
 
     def __init__(self, secret: bytes, limits: HubLimits) -> None:
-        self.unconfirmed = ReplayBuffer(limits)
+        self.unconfirmed: ReplayBuffer = ReplayBuffer(limits)
         self.is_behind = False
         """Whether the buffer has been half full since the client was last far from losing its session."""
-        self.tokens = ReconnectionTokens(secret)
+        self.tokens: ReconnectionTokens = ReconnectionTokens(secret)
