@@ -104,15 +104,23 @@ def _payload(fields: dict[str, bytes]) -> dict[str, Any]:
                 data_error = "dataType is not a string"
             case _:
                 data_error = f"the data type {data_type[:40]!r} is unknown"
-    except msgspec.ValidationError as error:
-        data_error = f"the {data_type} data cannot be decoded: {error}"
-    except RecursionError:
-        data_error = f"the {data_type} data cannot be decoded: it is nested too deeply"
-    except (msgspec.DecodeError, ValueError):
-        data_error = f"the {data_type} data cannot be decoded: it is malformed, or text in it is not Unicode"
+    except UNDECODABLE as error:
+        data_error = why_undecodable(data_type, error)
     if data_error is None:
         return {"data_type": data_type, "data": data}
     return {"data_type": data_type or "", "data_error": data_error, "raw": raw}
+
+
+def why_undecodable(data_type: str | None, error: Exception) -> str:
+    """Say what is wrong with the data of a message, after one of `UNDECODABLE`; the text quotes nothing of it."""
+    match error:
+        case msgspec.ValidationError():
+            reason = str(error)
+        case RecursionError():
+            reason = "it is nested too deeply"
+        case _:
+            reason = "it is malformed, or text in it is not Unicode"
+    return f"the {data_type} data cannot be decoded: {reason}"
 
 
 def _invoke_response(fields: dict[str, bytes]) -> wire.InvokeResponse:

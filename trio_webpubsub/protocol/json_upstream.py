@@ -64,20 +64,32 @@ def read_strictly(frame: bytes) -> wire.Upstream:
 
 
 def _read_with_surrogates(frame: bytes) -> _Request:
-    """Read a frame that msgspec refused, and accept it if lone surrogates in its JSON data are all that is wrong.
-
-    JavaScript writes them, as escapes, for a string that was cut in the middle of an emoji. The service passes JSON
-    data on as it stands, and so they reach other clients, who have to cope.
-    """
+    """Read a frame that msgspec refused, and accept it if lone surrogates in its JSON data are all that is wrong."""
     try:
         fields = scan(frame)
         data = fields.pop("data", b"")
-        _RawJson.decode(_SURROGATE.sub(rb"\\u0000", data))
+        check_json(data)
         request = _decode_request(b"{%b}" % b",".join(b"%b:%b" % (_encode(name), raw) for name, raw in fields.items()))
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise ProtocolViolation(_INVALID_DATA, "the frame cannot be read as a JSON object") from None
     request.data = Raw(data)
     return request
+
+
+def check_json(data: bytes) -> None:
+    """Check that ``data`` is JSON, in which there may be lone surrogates.
+
+    JavaScript writes them, as escapes, for a string that was cut in the middle of an emoji. The service passes JSON
+    data on as it stands, and so they reach other clients, who have to cope.
+
+    Raises:
+        ValueError: it is not JSON, or not UTF-8. The text quotes nothing of it.
+    """
+    try:
+        str(data, "utf-8")  # msgspec does not look into what it skips
+        _RawJson.decode(_SURROGATE.sub(rb"\\u0000", data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("the data is not JSON") from None
 
 
 def _upstream_of(request: _Request) -> wire.Upstream:
