@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +33,8 @@ UNWANTED = {
     "ASYNC913": "misses the checkpoints in a try or a match within a loop",
 }
 """Rules of flake8-async that are off, and why."""
+
+SCHEMA = "trio_webpubsub/protocol/webpubsub.proto"
 
 
 def group(name: str) -> list[str]:
@@ -77,6 +80,20 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     files = [str(file) for directory in ("trio_webpubsub", "tests", "docs") for file in Path(directory).rglob("*.py")]
     session.run("flake8-async", f"--disable={','.join(UNWANTED)}", *files)
+    session.notify("protobuf", ["--check"])
+
+
+@nox.session
+def protobuf(session: nox.Session) -> None:
+    """Write the module that is generated from the protobuf schema; with --check only say whether it is up to date."""
+    session.install(*group("protobuf"))
+    check = "--check" in session.posargs
+    output = Path(session.create_tmp() if check else ".")
+    session.run("python", "-m", "grpc_tools.protoc", "-I.", f"--python_out={output}", f"--mypy_out={output}", SCHEMA)
+    for suffix in ("_pb2.py", "_pb2.pyi"):
+        name = SCHEMA.replace(".proto", suffix)
+        if not filecmp.cmp(name, output / name, shallow=False):
+            session.error(f"{name} is not what {SCHEMA} gives: run nox -s protobuf")
 
 
 @nox.session

@@ -36,6 +36,7 @@ ALLOWED = PARTS | {"demo": {"trio", *PARTS}, "cli": {"trio", "demo", *PARTS}, "_
 ALLOWED_IN_ONE_MODULE = {
     "protocol.tokens": {"jwt"},
     "protocol.protobuf_codec": {"google"},
+    "protocol.webpubsub_pb2": {"google"},
     "webhooks.serve": {"listener"},
     "testing.pytest_plugin": {"pytest"},
 }
