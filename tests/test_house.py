@@ -35,7 +35,8 @@ ALLOWED = PARTS | {"demo": {"trio", *PARTS}, "cli": {"trio", "demo", *PARTS}, "_
 
 ALLOWED_IN_ONE_MODULE = {
     "protocol.tokens": {"jwt"},
-    "protocol.protobuf_codec": {"google"},
+    "protocol.protobuf_downstream": {"google"},
+    "protocol.protobuf_upstream": {"google"},
     "protocol.webpubsub_pb2": {"google"},
     "webhooks.serve": {"listener"},
     "testing.pytest_plugin": {"pytest"},

@@ -12,6 +12,8 @@ from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
 from trio_webpubsub.protocol.messages import GroupMessage, ServerMessage
 from trio_webpubsub.protocol.payloads import payload_of
 
+from .strategies import control, metadata, texts, typed_data, upstream
+
 TEXT = wire.Payload("text", "hé".encode())
 EMPTY_TEXT = wire.Payload("text", b"")
 NUMBERS = wire.Payload("json", b"[1, 2]")
@@ -162,70 +164,9 @@ def test_a_name_that_is_not_unicode_cannot_be_written() -> None:
         JSON.encode_upstream(wire.JoinGroup("\ud800"))
 
 
-texts = st.text(st.characters(codec="utf-8"))
-ids = st.integers(0, 2**64 - 1)
-metadata = st.none() | st.dictionaries(
-    st.text("!#$%&'*+-.^_`|~09AZaz", min_size=1, max_size=256),
-    st.text(st.characters(codec="ascii"), max_size=99),
-    max_size=9,
-)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=5,
-)
-typed_data = st.one_of(
-    st.tuples(texts, st.just("text")),
-    st.tuples(json_values, st.just("json")),
-    st.tuples(st.binary(), st.sampled_from(["binary", "protobuf"])),
-)
-payloads = typed_data.map(lambda pair: payload_of(*pair))
-
-upstream = st.one_of(
-    st.builds(wire.JoinGroup, texts, st.none() | ids),
-    st.builds(wire.LeaveGroup, texts, st.none() | ids),
-    st.builds(
-        wire.SendToGroup,
-        group=texts,
-        payload=payloads,
-        ack_id=st.none() | ids,
-        no_echo=st.booleans(),
-        ttl_seconds=st.none() | st.integers(0, 300),
-        metadata=metadata,
-    ),
-    st.builds(wire.SendEvent, event=texts, payload=payloads, ack_id=st.none() | ids, metadata=metadata),
-    st.builds(wire.Invoke, invocation_id=texts, event=texts, payload=st.none() | payloads, metadata=metadata),
-    st.builds(wire.CancelInvocation, texts),
-    st.builds(wire.SequenceAck, ids),
-    st.just(wire.Ping()),
-)
-
-
 @given(upstream)
 def test_the_service_reads_what_a_client_writes(message: wire.Upstream) -> None:
     assert JSON.decode_upstream(JSON.encode_upstream(message)) == message
-
-
-errors = st.none() | st.builds(wire.WireError, texts, texts)
-control = st.one_of(
-    st.builds(wire.Ack, st.integers(0, 2**64 - 1), st.booleans(), errors),
-    st.just(wire.Pong()),
-    st.builds(
-        wire.ConnectedMessage,
-        connection_id=texts,
-        user_id=st.none() | texts.filter(bool),
-        reconnection_token=st.none() | texts,
-    ),
-    st.builds(wire.DisconnectedMessage, st.none() | texts),
-    st.builds(
-        wire.InvokeResponse,
-        invocation_id=texts,
-        success=st.booleans(),
-        payload=st.none() | payloads,
-        error=errors,
-        metadata=metadata,
-    ),
-)
 
 
 @given(control)
