@@ -28,7 +28,7 @@ from trio_webpubsub.emulator.hub import (
 )
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol import wire
-from trio_webpubsub.protocol.json_codec import RELIABLE_JSON as CODEC
+from trio_webpubsub.protocol.codec import Codec
 from trio_webpubsub.protocol.messages import Connected, GroupMessage
 from trio_webpubsub.protocol.pending import Done, Operation, Refused
 from trio_webpubsub.protocol.session import Session
@@ -50,9 +50,9 @@ class Link:
 class Client:
     """One session with what it sent and heard."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, codec: Codec) -> None:
         self.name = name
-        self.session = Session(CODEC, SessionSettings(), retry_delays=lambda: repeat(0.5))
+        self.session = Session(codec, SessionSettings(), retry_delays=lambda: repeat(0.5))
         self.link: Link | None = None
         self.heard: list[str] = []
         self.newest = 0
@@ -62,12 +62,13 @@ class Client:
 
 
 class World:
-    """Clients, a hub and the links between them."""
+    """Clients, a hub and the links between them, where the subprotocol of ``codec`` is spoken."""
 
-    def __init__(self, clients: int = 2, limits: HubLimits | None = None) -> None:
+    def __init__(self, codec: Codec, *, clients: int = 2, limits: HubLimits | None = None) -> None:
+        self.codec = codec
         self.now = 0.0
         self.hub = Hub(limits or HubLimits())
-        self.clients = [Client(f"client-{number}") for number in range(clients)]
+        self.clients = [Client(f"client-{number}", codec) for number in range(clients)]
         self.links: dict[int, tuple[Link, Client]] = {}
         self.executed: Counter[str] = Counter()
         self._numbers = count(1)
@@ -102,7 +103,7 @@ class World:
         link = client.link
         while link is not None and link.up and frames:
             frames -= 1
-            message = CODEC.decode_upstream(link.up.popleft())
+            message = self.codec.decode_upstream(link.up.popleft())
             for effect in (effects := self.hub.receive(link.number, message)):
                 if isinstance(effect, Deliver):
                     self.executed[effect.message.payload.body.decode()] += 1
@@ -220,13 +221,13 @@ class World:
             match effect:
                 case Send(transport, message):
                     if self._knows(transport):
-                        self.links[transport][0].down.append(CODEC.encode_control(message))
+                        self.links[transport][0].down.append(self.codec.encode_control(message))
                 case Deliver(message, recipients):
-                    shared = CODEC.encode_data(message)
+                    shared = self.codec.encode_data(message)
                     for transport, sequence_id in recipients:
                         if self._knows(transport):
                             assert sequence_id is not None
-                            self.links[transport][0].down.append(CODEC.with_sequence_id(shared, sequence_id))
+                            self.links[transport][0].down.append(self.codec.with_sequence_id(shared, sequence_id))
                 case Close(transport):
                     if self._knows(transport):
                         self.links[transport][0].down.append(effect)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_webpubsub.emulator.hub.limits import HubLimits
+from trio_webpubsub.protocol.codec import Codec
+from trio_webpubsub.protocol.json_codec import RELIABLE_JSON
 from trio_webpubsub.protocol.pending import Done, Unknown
+from trio_webpubsub.protocol.protobuf_codec import RELIABLE_PROTOBUF
 
 from .back_to_back import World
+
+pytestmark = pytest.mark.parametrize("codec", [RELIABLE_JSON, RELIABLE_PROTOBUF], ids=["json", "protobuf"])
 
 CLIENT = st.integers(0, 1)
 ACTION = st.one_of(
@@ -33,9 +39,9 @@ def perform(world: World, name: str, who: int, amount: float) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(ACTION, max_size=80))
-def test_the_promise_holds_in_every_history(actions: list[tuple[str, int, float]]) -> None:
-    world = World()
+@given(actions=st.lists(ACTION, max_size=80))
+def test_the_promise_holds_in_every_history(codec: Codec, actions: list[tuple[str, int, float]]) -> None:
+    world = World(codec)
     for action in actions:
         perform(world, *action)
     world.settle()
@@ -43,17 +49,17 @@ def test_the_promise_holds_in_every_history(actions: list[tuple[str, int, float]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(ACTION, max_size=60))
-def test_the_promise_holds_where_the_service_keeps_little(actions: list[tuple[str, int, float]]) -> None:
-    world = World(limits=HubLimits(unacknowledged_messages=3, ack_ids=20))
+@given(actions=st.lists(ACTION, max_size=60))
+def test_the_promise_holds_where_the_service_keeps_little(codec: Codec, actions: list[tuple[str, int, float]]) -> None:
+    world = World(codec, limits=HubLimits(unacknowledged_messages=3, ack_ids=20))
     for action in actions:
         perform(world, *action)
     world.settle()
     world.check()
 
 
-def test_a_conversation_without_faults() -> None:
-    world = World()
+def test_a_conversation_without_faults(codec: Codec) -> None:
+    world = World(codec)
     ann, bob = world.clients
     for _ in range(10):
         world.send(ann)
@@ -64,8 +70,8 @@ def test_a_conversation_without_faults() -> None:
     assert ann.heard == bob.heard
 
 
-def test_a_cut_in_the_middle_loses_nothing() -> None:
-    world = World()
+def test_a_cut_in_the_middle_loses_nothing(codec: Codec) -> None:
+    world = World(codec)
     ann, bob = world.clients
     world.send(ann)
     world.settle()
@@ -81,8 +87,8 @@ def test_a_cut_in_the_middle_loses_nothing() -> None:
     assert len(bob.connection_ids) == 1
 
 
-def test_a_send_whose_ack_is_lost_is_not_executed_again() -> None:
-    world = World()
+def test_a_send_whose_ack_is_lost_is_not_executed_again(codec: Codec) -> None:
+    world = World(codec)
     ann, bob = world.clients
     world.send(ann)
     world.write(ann)
@@ -95,8 +101,8 @@ def test_a_send_whose_ack_is_lost_is_not_executed_again() -> None:
     assert len(bob.heard) == 1
 
 
-def test_a_half_open_link_is_taken_over() -> None:
-    world = World()
+def test_a_half_open_link_is_taken_over(codec: Codec) -> None:
+    world = World(codec)
     ann, bob = world.clients
     world.cut_half(bob)
     world.send(ann)
@@ -106,8 +112,8 @@ def test_a_half_open_link_is_taken_over() -> None:
     assert len(bob.connection_ids) == 1
 
 
-def test_a_lost_session_leaves_unknown_what_was_under_way() -> None:
-    world = World()
+def test_a_lost_session_leaves_unknown_what_was_under_way(codec: Codec) -> None:
+    world = World(codec)
     ann, bob = world.clients
     world.send(ann)
     world.write(ann)
@@ -122,8 +128,8 @@ def test_a_lost_session_leaves_unknown_what_was_under_way() -> None:
     assert len(ann.connection_ids) == 2
 
 
-def test_after_half_a_minute_the_session_is_gone() -> None:
-    world = World()
+def test_after_half_a_minute_the_session_is_gone(codec: Codec) -> None:
+    world = World(codec)
     ann, bob = world.clients
     world.cut(bob)
     world.wait(31)
