@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 
 import trio
 
@@ -15,19 +15,15 @@ from .._shell.connector import Connector, connect_tcp
 from .._shell.groups import leaves
 from ..errors import InternalError
 from ..protocol.backoff import full_jitter
-from ..protocol.json_codec import JSON, RELIABLE_JSON
 from ..protocol.session import Session
 from ..protocol.session_values import SessionSettings
+from ..protocol.subprotocols import SUBPROTOCOLS, Subprotocol, codec_for
 from ..protocol.ticket import SessionTicket
 from ..protocol.urls import ClientUrl
 from .client import Client
 from .core import Core
 from .transport import open_transport
 from .url_source import UrlSource
-
-CODECS = {codec.subprotocol: codec for codec in (RELIABLE_JSON, JSON)}
-
-Subprotocol = Literal["json.reliable.webpubsub.azure.v1", "json.webpubsub.azure.v1"]
 
 MAX_RECEIVED_MESSAGE = 4 * 1024 * 1024
 LEAVE_AT_ONCE = 0.5
@@ -78,7 +74,8 @@ async def open_client(
     Args:
         url: The client access URL (``wss://.../client/hubs/...?access_token=...``), or an async callable that gives
             one, which is asked again for every new session, so that tokens may be short-lived.
-        subprotocol: How to talk to the service. Only the reliable one can recover.
+        subprotocol: How to talk to the service. Only the reliable ones can recover. Those in protobuf need the extra
+            ``protobuf``, and have no ``from_user_id``.
         auto_rejoin: Join the groups that this client wanted in a lost session again in the next one: those of
             `Client.join_group` and of open subscriptions. Without, subscriptions to groups end with `GroupLost`.
         reconnect: Gives the seconds to wait before each try to get a new session; called when one is lost that had
@@ -105,6 +102,7 @@ async def open_client(
         ConnectFailed: There is no connection, and why: tried once, at most ``connect_timeout`` seconds.
         ValueError: The URL or an option cannot be used; the message says what is wrong and never holds the token.
         TypeError: ``url`` is neither a ``str`` nor an async callable.
+        ImportError: ``subprotocol`` needs the extra ``protobuf``, which is not installed.
         ClientStopped: On leaving the block: the client had given up, and no operation or subscription had told.
         InternalError: A defect in a background task cancelled the block.
 
@@ -114,9 +112,9 @@ async def open_client(
     ticket = None if resume is None else resume.take()
     if ticket is not None:
         subprotocol = cast("Subprotocol", ticket.subprotocol)
-    codec = CODECS.get(subprotocol)
+    codec = codec_for(subprotocol)
     if codec is None:
-        raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, CODECS))}")
+        raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, SUBPROTOCOLS))}")
     _check_positive(
         recovery_timeout=recovery_timeout,
         ack_timeout=ack_timeout,

@@ -1,0 +1,36 @@
+"""Subprotocols by their names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trio_webpubsub.protocol.subprotocols import SUBPROTOCOLS, codec_for
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", SUBPROTOCOLS)
+def test_every_subprotocol_has_its_codec(name: str) -> None:
+    codec = codec_for(name)
+    assert codec is not None
+    assert codec.subprotocol == name
+    assert codec.reliable == ("reliable" in name)
+    assert codec.binary == ("protobuf" in name)
+
+
+@pytest.mark.parametrize("name", ["", "json", "JSON.webpubsub.azure.v1", "protobuf.webpubsub.azure.v2", "mqtt"])
+def test_others_have_none(name: str) -> None:
+    assert codec_for(name) is None
+
+
+def test_protobuf_is_loaded_only_when_it_is_asked_for() -> None:
+    program = (
+        "import sys; from trio_webpubsub.protocol.subprotocols import codec_for;"
+        "codec_for('json.webpubsub.azure.v1'); assert 'google' not in sys.modules;"
+        "codec_for('protobuf.webpubsub.azure.v1'); assert 'google.protobuf' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

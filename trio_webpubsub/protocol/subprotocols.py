@@ -1,0 +1,40 @@
+"""The subprotocols by their names, which clients offer in ``Sec-WebSocket-Protocol``."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from .codec import Codec
+from .json_codec import JSON, RELIABLE_JSON
+
+Subprotocol: TypeAlias = Literal[
+    "json.reliable.webpubsub.azure.v1",
+    "json.webpubsub.azure.v1",
+    "protobuf.reliable.webpubsub.azure.v1",
+    "protobuf.webpubsub.azure.v1",
+]
+
+SUBPROTOCOLS: tuple[str, ...] = get_args(Subprotocol)
+
+
+def codec_for(subprotocol: str) -> Codec | None:
+    """Give the codec of a subprotocol, in lower case; ``None`` for one that is not spoken.
+
+    Raises:
+        ImportError: it is one of the protobuf subprotocols, and the extra ``protobuf`` is not installed.
+    """
+    match subprotocol:
+        case "json.reliable.webpubsub.azure.v1":
+            return RELIABLE_JSON
+        case "json.webpubsub.azure.v1":
+            return JSON
+        case "protobuf.reliable.webpubsub.azure.v1":
+            from .protobuf_codec import RELIABLE_PROTOBUF
+
+            return RELIABLE_PROTOBUF
+        case "protobuf.webpubsub.azure.v1":
+            from .protobuf_codec import PROTOBUF
+
+            return PROTOBUF
+        case _:
+            return None
