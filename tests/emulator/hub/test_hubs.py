@@ -12,6 +12,14 @@ def test_the_case_of_a_name_does_not_matter() -> None:
     assert hubs.hub("Chat") is hubs.hub("chAT")
 
 
+def test_who_only_looks_makes_no_hub() -> None:
+    hubs = Hubs(HubLimits())
+    assert hubs.hub("a", keep=False).registry.connections == {}
+    assert list(hubs) == []
+    assert hubs.hub("a", keep=False) is not hubs.hub("a")
+    assert hubs.hub("A", keep=False) is hubs.hub("a")
+
+
 def test_hubs_share_nothing() -> None:
     hubs = Hubs(HubLimits())
     open_connection(hubs.hub("a"), 1)

@@ -10,7 +10,7 @@ from .limits import HubLimits
 
 
 class Hubs:
-    """The hubs by name, upper and lower case alike. A hub comes into being when it is first asked for."""
+    """The hubs by name, upper and lower case alike. A hub comes into being when somebody entitled first asks for it."""
 
     def __init__(self, limits: HubLimits, *, connected_after_recovery: bool = True) -> None:
         """Start without hubs; the arguments are those of `Hub`."""
@@ -18,13 +18,20 @@ class Hubs:
         self._connected_after_recovery = connected_after_recovery
         self._hubs: dict[str, Hub] = {}
 
-    def hub(self, name: str) -> Hub:
-        """Give the hub of this name."""
+    def hub(self, name: str, *, keep: bool = True) -> Hub:
+        """Give the hub of this name.
+
+        Args:
+            name: what it is called.
+            keep: ``False`` for whoever only looks, or has not shown a token: a hub that is not there yet is then empty
+                and forgotten again, so that nobody can fill the memory with hubs.
+        """
         name = name.lower()
         hub = self._hubs.get(name)
         if hub is None:
             hub = Hub(self._limits, connected_after_recovery=self._connected_after_recovery)
-            self._hubs[name] = hub
+            if keep:
+                self._hubs[name] = hub
         return hub
 
     def __iter__(self) -> Iterator[Hub]:
