@@ -1,1 +1,25 @@
-"""The service itself, in this process or on a port: for development, demos and tests."""
+"""The service itself, in this process or on a port: for development, demos and tests.
+
+`open_emulator` serves WebSocket clients and the REST API over the same wire protocols as Azure Web PubSub. In memory it
+does no real IO, so that tests of whole programs run on a virtual clock.
+"""
+
+from .emulator import (
+    DEFAULT_ACCESS_KEY,
+    DEFAULT_PORT,
+    EmulatedConnection,
+    Emulator,
+    open_emulator,
+    serve_emulator,
+)
+from .hub.limits import HubLimits
+
+__all__ = [
+    "DEFAULT_ACCESS_KEY",
+    "DEFAULT_PORT",
+    "EmulatedConnection",
+    "Emulator",
+    "HubLimits",
+    "open_emulator",
+    "serve_emulator",
+]

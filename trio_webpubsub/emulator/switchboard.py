@@ -1,0 +1,146 @@
+"""Connects the hubs to their WebSockets: does what a hub wants done, and answers what it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+import trio
+
+from ..listener import ServerWebSocket
+from ..protocol.codec import Codec
+from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
+from ..protocol.wire import SequenceAck, Upstream
+from .hub import UNHANDLED, Abort, AskEvent, Close, Deliver, Effect, Hub, Hubs, Send, Transport
+from .hub.limits import HubLimits
+
+_PATIENCE = 0.2
+"""Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""
+
+
+class Link:
+    """One WebSocket of a client, from its opening to its end."""
+
+    def __init__(self, codec: Codec, websocket: ServerWebSocket) -> None:
+        self.codec = codec
+        self.websocket = websocket
+        self.receiving = trio.CancelScope()
+        """Cancelled when the connection is to be closed from this side."""
+        self.farewell: tuple[int, str] | None = None
+        """The close frame with which this side ends the connection."""
+
+    def send(self, frame: bytes) -> None:
+        """Queue a message. A client that does not read is cut when too much waits for it.
+
+        The service ends a client that does not keep up at 16 MiB too.
+        """
+        self.websocket.send(frame, binary=self.codec.binary)
+        if self.websocket.queued_bytes > MAX_UNACKNOWLEDGED_BYTES:
+            self.websocket.abort()
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection with a close frame, after what is queued."""
+        self.farewell = self.farewell or (code, reason)
+        self.receiving.cancel()
+
+
+class Switchboard:
+    """All hubs, and all links under the transport numbers that the hubs know them by."""
+
+    def __init__(self, limits: HubLimits, *, connected_after_recovery: bool) -> None:
+        self.hubs = Hubs(limits, connected_after_recovery=connected_after_recovery)
+        self.links: dict[Transport, Link] = {}
+        """A transport is here before its hub hears that it is open, and until its hub hears that it has ended."""
+        self._numbers = count(1)
+        self._transport_ended = trio.Event()
+        self._one_confirmed = trio.lowlevel.ParkingLot()
+
+    def receive(self, hub: Hub, transport: Transport, connection_id: str, message: Upstream) -> None:
+        """Pass on what a client sent, and do what comes of it."""
+        was_behind = connection_id in hub.behind
+        self.perform(hub, hub.receive(transport, message))
+        if was_behind and isinstance(message, SequenceAck):
+            self._one_confirmed.unpark_all()
+
+    def perform(self, hub: Hub, effects: Iterable[Effect]) -> None:
+        """Do what ``hub`` wants done. Nothing here waits, or fails for one client because of another.
+
+        Nobody is there who handles events: the answer to each is that it failed.
+        """
+        for effect in effects:
+            match effect:
+                case Deliver():
+                    self._deliver(effect)
+                case Send(transport, message):
+                    link = self.links[transport]
+                    link.send(link.codec.encode_control(message))
+                case Close(transport, code, reason):
+                    self.links[transport].close(code, reason)
+                case Abort(transport):
+                    self.links[transport].websocket.abort()
+                case AskEvent():
+                    self.perform(hub, hub.answer_event(effect.token, UNHANDLED))
+
+    def _deliver(self, effect: Deliver) -> None:
+        frames: dict[str, bytes] = {}
+        for transport, sequence_id in effect.recipients:
+            link = self.links[transport]
+            codec = link.codec
+            frame = frames.get(codec.subprotocol)
+            if frame is None:
+                frame = frames[codec.subprotocol] = codec.encode_data(effect.message)
+            link.send(frame if sequence_id is None else codec.with_sequence_id(frame, sequence_id))
+
+    def next_transport(self) -> Transport:
+        """Give a number for one more WebSocket."""
+        return next(self._numbers)
+
+    def end_transport(self, hub: Hub, transport: Transport, code: int | None) -> None:
+        """Strike a WebSocket off; ``code`` is that of its client's close frame, if one came."""
+        self.links.pop(transport, None)
+        hub.transport_ended(transport, code=code, now=trio.current_time())
+        self._transport_ended.set()
+        self._one_confirmed.unpark_all()
+
+    def link_of(self, connection_id: str) -> Link | None:
+        """Give the WebSocket of a connection of any hub, if it has one."""
+        for hub in self.hubs:
+            if connection := hub.registry.connections.get(connection_id):
+                return None if connection.transport is None else self.links[connection.transport]
+        return None
+
+    def forget_session(self, connection_id: str) -> bool:
+        """Lose a connection of any hub; tell whether there was one."""
+        for hub in self.hubs:
+            if connection_id in hub.registry.connections:
+                self.perform(hub, hub.forget_session(connection_id))
+                return True
+        return False
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Close every connection on purpose, and end every session."""
+        for hub in self.hubs:
+            for connection_id in list(hub.registry.connections):
+                self.perform(hub, hub.close_connection(connection_id, code=code, reason=reason))
+
+    async def let_others_catch_up(self, hub: Hub, sender: str) -> None:
+        """Hold the messages of one client back for a moment, while others have a lot to confirm.
+
+        Otherwise a few that send a lot at once would end the sessions of all who listen, who never got their turn. The
+        sender itself is not waited for, since what it confirms is behind what else it sent.
+        """
+        slow = hub.behind - {sender}
+        if slow:
+            with trio.move_on_after(_PATIENCE) as scope:
+                await self._one_confirmed.park()
+            if scope.cancelled_caught:
+                hub.behind -= slow
+
+    async def expire_sessions(self) -> None:
+        """End the sessions whose clients did not come back in time; runs until it is cancelled."""
+        while True:
+            self._transport_ended = trio.Event()
+            # Not sleep_until: it works with the time that is left, and rounding may wake it a moment too early.
+            with trio.move_on_at(self.hubs.next_deadline):
+                await self._transport_ended.wait()
+            self.hubs.handle_timeout(trio.current_time())
