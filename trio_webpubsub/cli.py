@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 import trio
 
+from ._shell.groups import leaves
+from .demo import run_demo
 from .emulator import DEFAULT_ACCESS_KEY, DEFAULT_PORT, open_emulator
+from .errors import WebPubSubError
+
+CONNECTION_STRING_VARIABLE = "AZURE_WEBPUBSUB_CONNECTION_STRING"
+HUB_VARIABLE = "AZURE_WEBPUBSUB_HUB"
+
+INTERRUPTED = 130
+"""What shells expect of a process that Ctrl-C ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,10 +33,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m trio_webpubsub", description="Tools around Azure Web PubSub.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _describe_demo(commands.add_parser("demo", help="hold a conversation between clients and service"))
     _describe_emulator(commands.add_parser("emulator", help="run the service on this machine"))
     options = parser.parse_args(arguments)
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return status
+
+
+def _describe_demo(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Let three clients and a service talk, cut a connection in the middle, and count what was lost or repeated:"
+        " nothing. Without a connection string the service is emulated in this process; with one, the same"
+        " conversation is held there, without the cut."
+    )
+    parser.add_argument(
+        "--connection-string",
+        default=os.environ.get(CONNECTION_STRING_VARIABLE),
+        help=f"of a real resource; by default the environment's {CONNECTION_STRING_VARIABLE}, if there is one",
+    )
+    parser.add_argument("--hub", default=os.environ.get(HUB_VARIABLE, "demo"), help="the hub to talk in (%(default)s)")
+    parser.set_defaults(run=_run_demo)
+
+
+def _run_demo(options: argparse.Namespace) -> int:
+    try:
+        complete = trio.run(run_demo, options.connection_string, options.hub)
+    except* (WebPubSubError, OSError, ValueError) as group:
+        for error in leaves(group):
+            print(f"The demo failed: {error}", file=sys.stderr)
+        complete = False
+    return 0 if complete else 1
 
 
 def _describe_emulator(parser: argparse.ArgumentParser) -> None:
