@@ -16,6 +16,7 @@ from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, EmulatedConnection, Emul
 from trio_webpubsub.emulator.emulator import Cut
 from trio_webpubsub.protocol.connection_string import ConnectionString
 from trio_webpubsub.protocol.urls import ClientUrl
+from trio_webpubsub.service import open_service
 
 CUTS: tuple[Cut, ...] = ("reset", "eof", "silence")
 
@@ -84,6 +85,26 @@ async def test_after_the_block_nobody_is_there(autojump_clock: MockClock) -> Non
 async def test_an_unknown_http_path_is_not_found(autojump_clock: MockClock, emulator: Emulator) -> None:
     async with httpx.AsyncClient(transport=emulator.http_transport) as client:
         assert (await client.get(f"{emulator.endpoint}/nothing")).status_code == 404
+
+
+async def test_what_a_server_sends_over_rest_reaches_the_clients(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with (
+        open_peer(emulator, user_id="ann", groups=["lobby"]) as peer,
+        open_service(emulator.connection_string, "Chat", connector=emulator.connector) as service,
+    ):
+        await service.send_to_group("lobby", {"a": 1})
+        message = await peer.receive()
+        assert (message["from"], message["group"], message["data"]) == ("group", "lobby", {"a": 1})
+        for send in (
+            service.send_to_all("hi"),
+            service.send_to_user("ann", "hi"),
+            service.send_to_connection(peer.connection_id, "hi"),
+        ):
+            await send
+            message = await peer.receive()
+            assert (message["from"], message["data"]) == ("server", "hi")
+        await service.send_to_all("not for all", excluded=[peer.connection_id])
+        assert await peer.ask(type="ping") == {"type": "pong"}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
