@@ -25,8 +25,8 @@ except ImportError as _error:
     raise ImportError("the protobuf subprotocols need an extra: pip install trio-webpubsub[protobuf]") from _error
 
 # The bytes that begin a field: the data message in its frame, and the sequence id in the data message.
-_DATA_MESSAGE = DownstreamMessage.DATA_MESSAGE_FIELD_NUMBER << 3 | 2
-_SEQUENCE_ID = DownstreamMessage.DataMessage.SEQUENCE_ID_FIELD_NUMBER << 3
+_DATA_MESSAGE = bytes([DownstreamMessage.DATA_MESSAGE_FIELD_NUMBER << 3 | 2])
+_SEQUENCE_ID = bytes([DownstreamMessage.DataMessage.SEQUENCE_ID_FIELD_NUMBER << 3])
 
 
 class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,9 +182,9 @@ class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
         start = 2
         while data_message[start - 1] >= 0x80:  # all bytes of a length have the high bit, but the last
             start += 1
-        field = b"%c%b" % (_SEQUENCE_ID, _varint(sequence_id))
+        field = _SEQUENCE_ID + _varint(sequence_id)
         length = _varint(len(data_message) - start + len(field))
-        return b"%c%b%b%b" % (_DATA_MESSAGE, length, data_message[start:], field)
+        return b"".join((_DATA_MESSAGE, length, data_message[start:], field))
 
 
 PROTOBUF = ProtobufCodec(subprotocol="protobuf.webpubsub.azure.v1", reliable=False)
@@ -194,14 +194,14 @@ RELIABLE_PROTOBUF = ProtobufCodec(subprotocol="protobuf.reliable.webpubsub.azure
 """Messages with sequence ids; a lost transport can be replaced."""
 
 
-def _varint(number: int) -> bytes:
+def _varint(number: int) -> bytearray:
     """Write a number seven bits at a time, the lowest first; each byte but the last has its high bit set."""
     written = bytearray()
     while number >= 0x80:
         written.append(number & 0x7F | 0x80)
         number >>= 7
     written.append(number)
-    return bytes(written)
+    return written
 
 
 def _written(payload: wire.Payload) -> MessageData:

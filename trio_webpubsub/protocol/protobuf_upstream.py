@@ -101,9 +101,11 @@ def _request_payload(request: _WithPayload) -> wire.Payload:
 
 
 def _request_metadata(request: _WithPayload) -> dict[str, str] | None:
+    if not request.metadata:
+        return None
     metadata = dict(request.metadata)
     try:
         check_metadata(metadata)
     except ValueError as error:
         raise ProtocolViolation(_INVALID_DATA, str(error)) from None
-    return metadata or None
+    return metadata
