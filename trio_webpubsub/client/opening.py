@@ -17,7 +17,7 @@ from ..errors import InternalError
 from ..protocol.backoff import full_jitter
 from ..protocol.session import Session
 from ..protocol.session_values import SessionSettings
-from ..protocol.subprotocols import SUBPROTOCOLS, Subprotocol, codec_for
+from ..protocol.subprotocols import Subprotocol, codec_for
 from ..protocol.ticket import SessionTicket
 from ..protocol.urls import ClientUrl
 from .client import Client
@@ -113,8 +113,6 @@ async def open_client(
     if ticket is not None:
         subprotocol = cast("Subprotocol", ticket.subprotocol)
     codec = codec_for(subprotocol)
-    if codec is None:
-        raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, SUBPROTOCOLS))}")
     _check_positive(
         recovery_timeout=recovery_timeout,
         ack_timeout=ack_timeout,

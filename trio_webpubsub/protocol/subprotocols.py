@@ -17,10 +17,11 @@ Subprotocol: TypeAlias = Literal[
 SUBPROTOCOLS: tuple[str, ...] = get_args(Subprotocol)
 
 
-def codec_for(subprotocol: str) -> Codec | None:
-    """Give the codec of a subprotocol, in lower case; ``None`` for one that is not spoken.
+def codec_for(subprotocol: str) -> Codec:
+    """Give the codec of a subprotocol.
 
     Raises:
+        ValueError: it is none of `SUBPROTOCOLS`, which are in lower case.
         ImportError: it is one of the protobuf subprotocols, and the extra ``protobuf`` is not installed.
     """
     match subprotocol:
@@ -37,4 +38,4 @@ def codec_for(subprotocol: str) -> Codec | None:
 
             return PROTOBUF
         case _:
-            return None
+            raise ValueError(f"subprotocol is {subprotocol!r}, which is none of {', '.join(map(repr, SUBPROTOCOLS))}")
