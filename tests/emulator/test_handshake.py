@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from trio_webpubsub.emulator.handshake import Admission, Handshake, HandshakeRefused, Recovery
 from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
+from trio_webpubsub.protocol.protobuf_codec import PROTOBUF
 from trio_webpubsub.protocol.tokens import client_access_token
 
 KEY = "k" * 40
@@ -179,3 +181,16 @@ def test_half_a_recovery_is_an_ordinary_connection(query: str) -> None:
 
 def test_the_reconnection_token_stands_in_no_repr() -> None:
     assert "secret" not in repr(Recovery("c-1", "secret"))
+
+
+def test_protobuf_without_its_extra_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trio_webpubsub.protocol.protobuf_codec", None)
+    name = "Protobuf.webpubsub.azure.v1"
+    status, text = refusal(handshake(query=f"access_token={token()}", subprotocols=[name]))
+    assert status == 400
+    assert text.startswith(f"{name} is not served here: ")
+
+
+def test_protobuf() -> None:
+    admission = admit(handshake(query=f"access_token={token()}", subprotocols=["Protobuf.webpubsub.azure.v1"]))
+    assert (admission.codec, admission.subprotocol) == (PROTOBUF, "Protobuf.webpubsub.azure.v1")

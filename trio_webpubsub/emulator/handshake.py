@@ -14,12 +14,9 @@ from urllib.parse import parse_qsl, unquote
 
 from ..protocol.codec import Codec
 from ..protocol.errors import InvalidToken
-from ..protocol.json_codec import JSON, RELIABLE_JSON
 from ..protocol.names import check_group, check_hub
+from ..protocol.subprotocols import SUBPROTOCOLS, codec_for
 from ..protocol.tokens import verify_token
-
-CODECS: Mapping[str, Codec] = {codec.subprotocol: codec for codec in (RELIABLE_JSON, JSON)}
-"""The subprotocols that are spoken."""
 
 _PATH = re.compile(r"/client(?:/|/hubs/(?P<hub>[^/]+)/?)?", re.IGNORECASE)
 
@@ -101,9 +98,14 @@ class Handshake:
             claims = verify_token(self._token, keys=keys, audiences=audiences, now=now)
         except InvalidToken as error:
             raise HandshakeRefused(401, f"The access token is not accepted: {error}.") from error
-        offered = self.offered(CODECS)
+        offered = self.offered(SUBPROTOCOLS)
         if offered is None:
-            raise HandshakeRefused(400, f"Offer one of the subprotocols that are served here: {', '.join(CODECS)}.")
+            served = ", ".join(SUBPROTOCOLS)
+            raise HandshakeRefused(400, f"Offer one of the subprotocols that are served here: {served}.")
+        try:
+            codec = codec_for(offered.lower())
+        except ImportError as error:
+            raise HandshakeRefused(400, f"{offered} is not served here: {error}.") from error
         groups = _texts(claims, "webpubsub.group")
         try:
             for group in groups:
@@ -114,7 +116,7 @@ class Handshake:
         if len(users) > 1:
             raise HandshakeRefused(400, "The access token has more than one user id.")
         return Admission(
-            codec=CODECS[offered.lower()],
+            codec=codec,
             subprotocol=offered,
             user_id=users[0] if users else None,
             roles=_texts(claims, "role"),

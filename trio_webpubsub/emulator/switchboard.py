@@ -9,10 +9,14 @@ import trio
 
 from ..listener import ServerWebSocket
 from ..protocol.codec import Codec
+from ..protocol.errors import ProtocolViolation
+from ..protocol.frame_reader import BinaryMessage
 from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
 from ..protocol.wire import SequenceAck, Upstream
 from .hub import UNHANDLED, Abort, AskEvent, Close, Deliver, Effect, Hub, Hubs, Send, Transport
 from .hub.limits import HubLimits
+
+_UNSUPPORTED_DATA = 1003
 
 _PATIENCE = 0.2
 """Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""
@@ -28,6 +32,16 @@ class Link:
         """Cancelled when the connection is to be closed from this side."""
         self.farewell: tuple[int, str] | None = None
         """The close frame with which this side ends the connection."""
+
+    def read(self, frame: bytes) -> Upstream:
+        """Read a message of the client. JSON is taken from binary messages as well, but nothing binary from text.
+
+        Raises:
+            ProtocolViolation: with the close code that the service answers.
+        """
+        if self.codec.binary and not isinstance(frame, BinaryMessage):
+            raise ProtocolViolation(_UNSUPPORTED_DATA, f"{self.codec.subprotocol} has no text messages")
+        return self.codec.decode_upstream(frame)
 
     def send(self, frame: bytes) -> None:
         """Queue a message. A client that does not read is cut when too much waits for it.

@@ -14,7 +14,9 @@ from .._shell.randomness import ByteSource
 from ..listener import WebSocketRequest
 from ..protocol.codec import Codec
 from ..protocol.errors import ProtocolViolation
-from .handshake import CODECS, Handshake, HandshakeRefused, Recovery
+from ..protocol.json_codec import RELIABLE_JSON
+from ..protocol.subprotocols import SUBPROTOCOLS, codec_for
+from .handshake import Handshake, HandshakeRefused, Recovery
 from .hub import ConnectAccepted, ConnectRequest, Effect, Hub, Transport
 from .switchboard import Link, Switchboard
 
@@ -120,10 +122,10 @@ class Clients:
         connection = hub.registry.connections.get(recovery.connection_id)
         if connection is not None and connection.subprotocol is not None:
             subprotocol = handshake.offered([connection.subprotocol])
-            codec = CODECS[connection.subprotocol]
+            codec = codec_for(connection.subprotocol)
         else:
-            subprotocol = handshake.offered(CODECS)
-            codec = next(iter(CODECS.values()))
+            subprotocol = handshake.offered(SUBPROTOCOLS)
+            codec = RELIABLE_JSON  # nothing will be said but the close
         return _Opening(
             hub,
             recovery.connection_id,
@@ -140,7 +142,7 @@ class Clients:
             try:
                 while True:
                     for frame in await link.websocket.receive_batch():
-                        self._switchboard.receive(hub, transport, connection_id, link.codec.decode_upstream(frame))
+                        self._switchboard.receive(hub, transport, connection_id, link.read(frame))
                         if hub.behind:
                             await self._switchboard.let_others_catch_up(hub, connection_id)
             except TransportEnded as ended:
