@@ -34,8 +34,8 @@ class Ledger:
     def __init__(self) -> None:
         self.expected: Counter[tuple[str, str]] = Counter()  # (listener, what)
         self.heard: Counter[tuple[str, str]] = Counter()
-        self.sent = 0
-        self.out_of_order = 0
+        self.sent: int = 0
+        self.out_of_order: int = 0
         self._newest: dict[tuple[str, str, str], int] = {}  # by listener, subscription and speaker
         self._changed = trio.Event()
 

@@ -28,7 +28,7 @@ class Link:
     def __init__(self, codec: Codec, websocket: ServerWebSocket) -> None:
         self.codec = codec
         self.websocket = websocket
-        self.receiving = trio.CancelScope()
+        self.receiving: trio.CancelScope = trio.CancelScope()
         """Cancelled when the connection is to be closed from this side."""
         self.farewell: tuple[int, str] | None = None
         """The close frame with which this side ends the connection."""
@@ -62,7 +62,7 @@ class Switchboard:
     """All hubs, and all links under the transport numbers that the hubs know them by."""
 
     def __init__(self, limits: HubLimits, *, connected_after_recovery: bool) -> None:
-        self.hubs = Hubs(limits, connected_after_recovery=connected_after_recovery)
+        self.hubs: Hubs = Hubs(limits, connected_after_recovery=connected_after_recovery)
         self.links: dict[Transport, Link] = {}
         """A transport is here before its hub hears that it is open, and until its hub hears that it has ended."""
         self._numbers = count(1)

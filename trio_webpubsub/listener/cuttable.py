@@ -26,7 +26,7 @@ class CuttableStream(trio.abc.Stream):
     def __init__(self, inner: trio.abc.Stream) -> None:
         self.silent: bool = False
         """Whether bytes are swallowed now, in both directions."""
-        self.is_cut = False
+        self.is_cut: bool = False
         """Whether our own side sees a closed stream."""
         self._inner = inner
         self._receiving: trio.CancelScope | None = None
