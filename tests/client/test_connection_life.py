@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
+import trio_websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_webpubsub import (
@@ -71,6 +74,26 @@ async def test_a_link_that_does_not_answer_is_dropped_and_recovered(
         assert trio.current_time() - start == pytest.approx(30)
         await wait_all_tasks_blocked()
         assert client.state == "connected"
+
+
+async def test_a_peer_that_sends_but_does_not_read_is_left(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        peer = await service.next()
+        start = trio.current_time()
+
+        @nursery.start_soon
+        async def send_and_never_read() -> None:
+            with contextlib.suppress(trio_websocket.ConnectionClosed):
+                for number in itertools.count(1):
+                    await peer.message(number)
+                    await trio.sleep(5)
+
+        with trio.move_on_after(1):
+            while True:
+                await client.send_to_group("g", "x" * 10_000, ack=False)
+        await recover(service)
+        assert 30 <= trio.current_time() - start <= 60
+        nursery.cancel_scope.cancel()
 
 
 async def test_keep_alive_can_be_switched_off(autojump_clock: MockClock, service: RawService) -> None:
@@ -551,3 +574,22 @@ async def test_the_last_state_is_stopped(autojump_clock: MockClock, service: Raw
         lifecycle = client.lifecycle()
     events = [event async for event in lifecycle]
     assert isinstance(events[-1], Stopped)
+
+
+async def test_a_secure_url_is_never_dialled_without_tls(autojump_clock: MockClock, service: RawService) -> None:
+    contexts: list[object] = []
+
+    async def connector(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+        contexts.append(ssl_context)
+        return await service.connector(host, port, ssl_context)
+
+    urls = [URL, URL.replace("ws://", "wss://")]
+
+    async def url() -> str:
+        return urls.pop(0)
+
+    async with open_client(url, connector=connector):
+        await (await service.next()).websocket.aclose(1008)
+        await service.next()
+    assert contexts[0] is None
+    assert isinstance(contexts[1], ssl.SSLContext)

@@ -132,3 +132,11 @@ async def test_a_plain_session_cannot_be_detached(autojump_clock: MockClock, ser
     async with open_client(URL, connector=service.connector, subprotocol="json.webpubsub.azure.v1") as client:
         with pytest.raises(RuntimeError, match="reliable"):
             await client.detach()
+
+
+async def test_a_ticket_is_not_used_up_by_a_bad_option(autojump_clock: MockClock, service: RawService) -> None:
+    ticket = await detached(service)
+    with pytest.raises(ValueError, match="ack_timeout"):
+        async with open_client(URL, resume=ticket, ack_timeout=0):
+            pytest.fail("this option makes no sense")
+    assert ticket.subprotocol == "json.reliable.webpubsub.azure.v1"

@@ -839,6 +839,7 @@ def test_a_silence_makes_a_ping_due_and_its_answer_ends_the_matter() -> None:
 
 def test_no_answer_to_a_ping_is_a_dead_link() -> None:
     session = connected(new_session(keep_alive_interval=20, keep_alive_timeout=10))
+    assert session.patience == 30
     assert session.keep_alive(0, 20) == 30
     assert session.keep_alive(0, 29) == 30
     assert session.keep_alive(0, 30) is None

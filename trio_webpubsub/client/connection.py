@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 import trio
@@ -51,6 +52,7 @@ class Connection:
         self._proven = trio.Event()
         self._tick_scope = trio.CancelScope()
         self._keep_alive_scope = trio.CancelScope()
+        self._flushing_since = math.inf
         self.busy: bool = False
         """Whether something taken from the session is being written."""
 
@@ -125,7 +127,9 @@ class Connection:
                     for frame in frames:
                         transport.queue_frame(frame, binary=self._binary)
                     self._rearm()
+                    self._flushing_since = trio.current_time()
                     await transport.flush()
+                    self._flushing_since = math.inf
                     self._written()
                 self.busy = False
                 self._written()
@@ -151,10 +155,14 @@ class Connection:
             await transport.abort()
             return
         while (deadline := session.keep_alive(transport.last_received, trio.current_time())) is not None:
+            # A peer that sends but does not read is as good as dead.
+            stalled = self._flushing_since + session.patience
+            if trio.current_time() >= stalled:
+                break
             self.wake_writer()
-            with trio.CancelScope(deadline=deadline) as self._keep_alive_scope:
+            with trio.CancelScope(deadline=min(deadline, stalled)) as self._keep_alive_scope:
                 await trio.sleep_forever()
-        logger.warning("no answer to a ping, dropping the link")
+        logger.warning("the other side does not answer or does not read, dropping the link")
         await transport.abort()
 
     def _rearm(self) -> None:

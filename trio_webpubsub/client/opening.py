@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import cast
 
 import trio
 
@@ -109,10 +108,7 @@ async def open_client(
     Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
     """
     urls = UrlSource(url, allow_insecure=allow_insecure)
-    ticket = None if resume is None else resume.take()
-    if ticket is not None:
-        subprotocol = cast("Subprotocol", ticket.subprotocol)
-    codec = codec_for(subprotocol)
+    codec = codec_for(subprotocol if resume is None else resume.subprotocol)
     _check_positive(
         recovery_timeout=recovery_timeout,
         ack_timeout=ack_timeout,
@@ -124,9 +120,8 @@ async def open_client(
         max_pending_bytes=max_pending_bytes,
         max_message_size=max_message_size,
     )
+    ticket = None if resume is None else resume.take()
     first_url = ClientUrl.parse(ticket.url) if ticket is not None else await urls.get(connect_timeout)
-    if first_url.secure and ssl_context is None:
-        ssl_context = ssl.create_default_context()
     session = Session(
         codec,
         SessionSettings(

@@ -151,6 +151,8 @@ async def _dial(
 ) -> trio.abc.Stream:
     try:
         with trio.fail_at(deadline):
+            if url.secure and ssl_context is None:
+                ssl_context = ssl.create_default_context()
             return await connector(url.host, url.port, ssl_context if url.secure else None)
     except ssl.SSLError as error:
         reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason or str(error)

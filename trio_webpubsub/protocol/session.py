@@ -447,6 +447,11 @@ class Session:
         """Whether a silence made a ping due, to which no answer has been noticed yet."""
         return self._keep_alive.waiting
 
+    @property
+    def patience(self) -> float:
+        """Seconds in which a living link shows that it lives."""
+        return self._settings.keep_alive_interval + self._settings.keep_alive_timeout
+
     def keep_alive(self, last_received: float, now: float) -> float | None:
         """Say when to ask again, or ``None`` when the link is dead; see `KeepAlive.check`."""
         return self._keep_alive.check(last_received, now)

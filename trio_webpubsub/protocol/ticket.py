@@ -135,15 +135,22 @@ class SessionTicket:
     def __repr__(self) -> str:
         return "<SessionTicket used>" if self._contents is None else "<SessionTicket>"
 
+    @property
+    def subprotocol(self) -> str:
+        """The subprotocol of the session.
+
+        Raises:
+            ValueError: the ticket was used.
+        """
+        return self._open().subprotocol
+
     def to_bytes(self) -> bytes:
         """Write the ticket, for another process. The bytes hold the secret.
 
         Raises:
             ValueError: the ticket was used.
         """
-        if self._contents is None:
-            raise ValueError("this ticket was used, and a ticket can be used once")
-        return msgspec.json.encode(self._contents)
+        return msgspec.json.encode(self._open())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SessionTicket:
@@ -169,7 +176,10 @@ class SessionTicket:
         Raises:
             ValueError: it was used before.
         """
+        contents, self._contents = self._open(), None
+        return contents
+
+    def _open(self) -> TicketContents:
         if self._contents is None:
             raise ValueError("this ticket was used, and a ticket can be used once")
-        contents, self._contents = self._contents, None
-        return contents
+        return self._contents
