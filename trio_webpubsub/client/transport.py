@@ -141,7 +141,9 @@ async def open_transport(
     except BaseExceptionGroup as group:
         if opened:
             raise  # out of the block, or a defect
-        raise _handshake_error(group) from group
+        failure = _handshake_error(group)
+        # One that stands in the group itself must not have the group for its cause.
+        raise failure from (None if failure in leaves(group) else group)
     finally:
         await trio.aclose_forcefully(frames)
 
