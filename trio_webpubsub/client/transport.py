@@ -122,6 +122,7 @@ async def open_transport(
     stream = await _dial(url, connector, ssl_context, deadline)
     frames = FrameStream(stream, client=True, max_message_size=max_message_size)
     opened = False
+    failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             with trio.fail_at(deadline):
@@ -142,10 +143,12 @@ async def open_transport(
         if opened:
             raise  # out of the block, or a defect
         failure = _handshake_error(group)
-        # One that stands in the group itself must not have the group for its cause.
-        raise failure from (None if failure in leaves(group) else group)
+        if failure not in leaves(group):
+            failure.__cause__ = group
     finally:
         await trio.aclose_forcefully(frames)
+    if failure is not None:  # raised here, as one that stands in the group must not have the group for its context
+        raise failure
 
 
 async def _dial(
