@@ -313,6 +313,20 @@ async def test_a_flapping_service_is_not_hammered(autojump_clock: MockClock, ser
         assert trio.current_time() - start > 10
 
 
+async def test_a_link_that_drops_again_and_again_is_not_hammered(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector):
+        peer = await service.next()
+        start = trio.current_time()
+        peer.cut()
+        for _ in range(20):
+            peer = await recover(service)
+            peer.cut()
+        await service.next()
+        assert trio.current_time() - start > 5
+
+
 async def test_a_refused_rejoin_is_told_and_ends_its_subscriptions(
     autojump_clock: MockClock, service: RawService
 ) -> None:

@@ -29,6 +29,9 @@ PROOF_TIMEOUT = 5.0
 LASTED = 30.0
 """Seconds after which a session counts as stable, so that its loss starts the back-off anew."""
 
+LINK_LASTED = 5.0
+"""The same for a transport, whose loss is then followed by a recovery at once."""
+
 RECOVERY_BASE = 0.2
 RECOVERY_CAP = 2.0
 
@@ -65,6 +68,8 @@ class Supervisor:
         self._random = random
         self.url: ClientUrl = first_url
         """Where the present session was begun."""
+        self._recovery_delays: Iterator[float] | None = None
+        self._lived = 0.0
         self.connection: Connection | None = None
         """The transport at work, if there is one."""
 
@@ -124,8 +129,15 @@ class Supervisor:
         return delays
 
     async def _recover(self, deadline: float) -> None:
-        """Try to get the session onto a new transport, until that worked or it is lost."""
-        delays = full_jitter(self._random, base=RECOVERY_BASE, cap=RECOVERY_CAP)
+        """Try to get the session onto a new transport, until that worked or it is lost.
+
+        The first try is made at once, unless the last transport was a recovery that did not last.
+        """
+        if self._recovery_delays is None or self._lived > LINK_LASTED:
+            self._recovery_delays = full_jitter(self._random, base=RECOVERY_BASE, cap=RECOVERY_CAP)
+        else:
+            await trio.sleep(next(self._recovery_delays))
+        delays = self._recovery_delays
         while True:
             step = self._session.step
             if not isinstance(step, Recover):
@@ -185,10 +197,12 @@ class Supervisor:
         try:
             async with self._open_transport(url, connect_timeout) as transport:
                 self.connection = connection = self._make_connection(transport)
+                opened = trio.current_time()
                 try:
                     ended = await connection.run(url.hub, proof_timeout)
                 finally:
                     self.connection = None
+                    self._lived = trio.current_time() - opened
                 logger.info("the link ended with close code %d", ended.code)
         except ConnectFailed as error:
             return error
