@@ -54,21 +54,22 @@ class Route(Generic[M]):
             buffered=self._count, buffered_bytes=self._bytes, taken=self.taken, dropped=self.dropped
         )
 
-    def deliver(self, message: M, size: int) -> None:
-        """Take a message, or apply the overflow policy."""
+    def deliver(self, message: M, size: int) -> int:
+        """Take a message, or apply the overflow policy; gives how many wait now."""
         if self._ended:
             self.dropped += 1
-            return
+            return 0
         if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
             self._overflown(size)
             if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
-                return
+                return self._count
         self._messages.append(message)
         self._sizes.append(size)
         self._count += 1
         self._bytes += size
         if self._readers:
             self._readers.unpark()
+        return self._count
 
     def inherit(self, message: M, size: int) -> None:
         """Take a message that another process had not read, whatever the limits: it was within them there."""

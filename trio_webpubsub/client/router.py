@@ -17,6 +17,8 @@ CROWDED = 1024
 
 MAX_HELD_MESSAGES = 1000
 MAX_HELD_BYTES = 1024 * 1024
+MAX_REMEMBERED_GROUPS = 10_000
+"""Names of groups that are remembered beyond their subscriptions, so that memory stays bounded."""
 
 
 class Feed(Enum):
@@ -51,6 +53,7 @@ class Router:
 
     def __init__(self) -> None:
         self._routes: dict[Key, list[Route[Any]]] = {}
+        self._targets: dict[str | None, tuple[Route[Any], ...]] = {}  # a cache: what `message` looks up, by group
         self._crowd: set[Route[Any]] = set()
         self._held: deque[tuple[GroupMessage | ServerMessage, int]] = deque()
         self._held_bytes = 0
@@ -68,12 +71,13 @@ class Router:
     def add(self, key: Key, route: Route[Any]) -> None:
         """Open a route. It gets at once what came before and nobody wanted, since its session began."""
         self._routes.setdefault(key, []).append(route)
+        self._targets.clear()
         if key is Feed.LIFECYCLE:
             if self._present is not None:
                 route.deliver(self._present, 0)
             return
-        self._claimed.add(key)
-        if key not in self._succeeded:
+        self._claimed.add(key if len(self._claimed) < MAX_REMEMBERED_GROUPS else Feed.EVERYTHING)
+        if self._resumed and key not in self._succeeded:
             self._succeeded.add(key)
             for message, size in self._inherited.pop(key, ()):
                 route.inherit(message, size)
@@ -112,6 +116,7 @@ class Router:
         known = route in routes
         if known:
             routes.remove(route)
+            self._targets.clear()
             if not routes:
                 del self._routes[key]
             self._crowd.discard(route)
@@ -125,15 +130,18 @@ class Router:
 
     def message(self, message: GroupMessage | ServerMessage, size: int) -> None:
         """Hand a message to every route that matches."""
-        matched = False
-        for key in (*self._keys(message), Feed.EVERYTHING):
-            for route in self._routes.get(key, ()):
-                matched = True
-                route.deliver(message, size)
-                if len(route) > CROWDED:
-                    self._crowd.add(route)
-        if not matched:
+        group = message.group if type(message) is GroupMessage else None
+        targets = self._targets.get(group)
+        if targets is None:
+            if len(self._targets) >= MAX_REMEMBERED_GROUPS:
+                self._targets.clear()
+            keys = (*self._keys(message), Feed.EVERYTHING)
+            targets = self._targets[group] = tuple(route for key in keys for route in self._routes.get(key, ()))
+        if not targets:
             self._hold(message, size)
+        for route in targets:
+            if route.deliver(message, size) > CROWDED:
+                self._crowd.add(route)
 
     def lifecycle(self, value: Lifecycle) -> None:
         """Tell every watcher."""
