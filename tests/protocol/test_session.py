@@ -119,6 +119,14 @@ def test_messages_are_delivered_once_and_in_order() -> None:
     assert session.counts.repeated == 2
 
 
+def test_a_message_that_cannot_be_decoded_is_delivered_and_counted() -> None:
+    session = connected()
+    frame = b'{"type":"message","from":"group","group":"g","dataType":"binary","data":"?","sequenceId":1}'
+    (message,) = receive(session, frame)
+    assert isinstance(message, GroupMessage)
+    assert (message.data_error is not None, session.counts.undecodable) == (True, 1)
+
+
 def test_sizes_are_those_of_the_frames() -> None:
     session = connected()
     frame = data(1)

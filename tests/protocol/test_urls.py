@@ -219,3 +219,18 @@ def test_loopback(host: str) -> None:
 )
 def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "left"),
+    [
+        ("wss://host/client/hubs/chat?access_token=secret", "wss://host/client/hubs/chat"),
+        ("ws://[::1]:81/client?hub=chat&access_token=secret", "ws://[::1]:81/client?hub=chat"),
+        (
+            "wss://host/client/hubs/chat?a=1&awps_connection_id=c&awps_reconnection_token=secret",
+            "wss://host/client/hubs/chat?a=1",
+        ),
+    ],
+)
+def test_a_url_without_its_tokens(url: str, left: str) -> None:
+    assert ClientUrl.parse(url).without_tokens() == left

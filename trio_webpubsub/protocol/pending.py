@@ -318,9 +318,13 @@ class PendingOperations:
         """The newest ack id."""
         return self._last_id
 
-    def restore(self, operation: Operation, last_id: int) -> None:
-        """Take over an operation of the process that had this session before."""
-        self._last_id = max(self._last_id, last_id, operation.ack_id)
+    def resume(self, last_id: int) -> None:
+        """Go on after the ids of the process that had this session before: the service remembers them."""
+        self._last_id = last_id
+
+    def restore(self, operation: Operation) -> None:
+        """Take over an operation of that process."""
+        self._last_id = max(self._last_id, operation.ack_id)
         self._by_id[operation.ack_id] = operation
         self.bytes += len(operation.frame)
 

@@ -363,6 +363,7 @@ class Session:
         self._recovery = Recover(contents.connection_id, contents.reconnection_token, deadline)
         for group in contents.groups:
             self._membership.join(group)
+        self._pending.resume(contents.last_ack_id)
         for each in contents.operations:
             operation = Operation(
                 message=each.message,
@@ -376,7 +377,7 @@ class Session:
             )
             if isinstance(operation.message, wire.JoinGroup):
                 self._membership.hold(operation.message.group)
-            self._pending.restore(operation, contents.last_ack_id)
+            self._pending.restore(operation)
 
     @property
     def step(self) -> Step:
