@@ -78,8 +78,9 @@ def lint(session: nox.Session) -> None:
     session.install(*group("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    files = [str(file) for directory in ("trio_webpubsub", "tests", "docs") for file in Path(directory).rglob("*.py")]
-    session.run("flake8-async", f"--disable={','.join(UNWANTED)}", *files)
+    files = [file for directory in ("trio_webpubsub", "tests", "docs") for file in Path(directory).rglob("*.py")]
+    asynchronous = [str(file) for file in files if "async " in file.read_text()]  # the rest takes long
+    session.run("flake8-async", f"--disable={','.join(UNWANTED)}", *asynchronous)
     session.notify("protobuf", ["--check"])
 
 
