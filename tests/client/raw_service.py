@@ -58,6 +58,7 @@ class Peer:
         self.websocket = websocket
         self.stream = stream
         self.path = path
+        self.headers: list[tuple[bytes, bytes]] = []
         self.query = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
 
     async def send(self, **message: Any) -> None:
@@ -156,7 +157,9 @@ class RawService:
                 nursery.cancel_scope.cancel()
             else:
                 websocket = await request.accept(subprotocol=self.subprotocol)
-                await self._welcome(Peer(websocket, stream, request.path))
+                peer = Peer(websocket, stream, request.path)
+                peer.headers = list(request.headers)
+                await self._welcome(peer)
 
     async def _welcome(self, peer: Peer) -> None:
         with contextlib.suppress(trio_websocket.ConnectionClosed):  # a client may be gone already

@@ -25,8 +25,17 @@ class Connector(Protocol):
 async def connect_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
     """The `Connector` for real networks."""
     stream = await trio.open_tcp_stream(host, port)
-    if ssl_context is None:
-        return stream
+    return stream if ssl_context is None else await start_tls(stream, host, ssl_context)
+
+
+async def start_tls(stream: trio.abc.Stream, host: str, ssl_context: ssl.SSLContext) -> trio.abc.Stream:
+    """Speak TLS over a connected stream: handshake done, the name of ``host`` checked.
+
+    Raises:
+        OSError: TLS failed; the stream is closed.
+
+    Cancellation: the stream is closed.
+    """
     secure = trio.SSLStream(stream, ssl_context, server_hostname=host, https_compatible=True)
     try:
         # Done here, so that a bad certificate shows as what it is and not as a stream that broke.

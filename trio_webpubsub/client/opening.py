@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,6 +12,7 @@ import trio
 
 from .._shell.connector import Connector, connect_tcp
 from .._shell.groups import leaves
+from .._shell.proxy import Proxy, ProxyConnector, connect_as_environment_says
 from ..errors import InternalError
 from ..protocol.backoff import full_jitter
 from ..protocol.session import Session
@@ -21,6 +22,7 @@ from ..protocol.ticket import SessionTicket
 from ..protocol.urls import ClientUrl
 from .client import Client
 from .core import Core
+from .headers import handshake_headers
 from .transport import open_transport
 from .url_source import UrlSource
 
@@ -58,6 +60,9 @@ async def open_client(
     max_pending_bytes: int = 16 * 1024 * 1024,
     max_message_size: int = 1024 * 1024,
     ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    user_agent: str | None = None,
     allow_insecure: bool = False,
     log_payloads: bool = False,
     resume: SessionTicket | None = None,
@@ -91,6 +96,10 @@ async def open_client(
         max_pending_bytes: Bytes that they may have together.
         max_message_size: Bytes of the largest frame that is sent. (Frames of up to 4 MiB are received.)
         ssl_context: For ``wss://``; by default the system's certificates are trusted.
+        proxy: The HTTP proxy to go through, ``http://[user:password@]host[:port]``. Without one, and without a
+            ``connector``, the environment is asked: ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``.
+        headers: Added to every handshake.
+        user_agent: Sent instead of this library's name and version.
         allow_insecure: Allow ``ws://`` to other hosts than this one, with the token in the clear.
         log_payloads: Log every message at DEBUG under ``trio_webpubsub.client``, cut to 4,096 characters.
         resume: Go on with a session that `Client.detach` gave, with its subprotocol. ``url`` is used if that session is
@@ -120,6 +129,11 @@ async def open_client(
         max_pending_bytes=max_pending_bytes,
         max_message_size=max_message_size,
     )
+    extra_headers = handshake_headers(headers, user_agent)
+    if proxy is not None:
+        connector = ProxyConnector(Proxy.parse(proxy), connector)
+    elif connector is connect_tcp:
+        connector = connect_as_environment_says
     ticket = None if resume is None else resume.take()
     first_url = ClientUrl.parse(ticket.url) if ticket is not None else await urls.get(connect_timeout)
     session = Session(
@@ -145,6 +159,7 @@ async def open_client(
             open_transport,
             connector=connector,
             subprotocol=codec.subprotocol,
+            headers=extra_headers,
             ssl_context=ssl_context,
             max_message_size=MAX_RECEIVED_MESSAGE,
         ),

@@ -108,6 +108,7 @@ async def open_transport(
     *,
     connector: Connector,
     subprotocol: str,
+    headers: list[tuple[bytes, bytes]],
     ssl_context: ssl.SSLContext | None,
     max_message_size: int,
 ) -> AsyncGenerator[Transport, None]:
@@ -133,6 +134,7 @@ async def open_transport(
                     url.host_header,
                     url.resource,
                     subprotocols=[subprotocol],
+                    extra_headers=headers,
                 )
             if websocket.subprotocol != subprotocol:
                 raise ConnectFailed(f"the service did not accept the subprotocol {subprotocol}")
