@@ -84,16 +84,16 @@ def test_only_a_reliable_session_that_exists_can_be_detached() -> None:
 
 def test_detaching_ends_the_client_and_tells_everybody_who_waits() -> None:
     session = connected()
-    operation = session.send(text("hi"))
-    invocation = session.invoke(wire.Invoke(invocation_id="", event="e"), 0)
+    operation = session.outgoing.send(text("hi"))
+    invocation = session.outgoing.invoke(wire.Invoke(invocation_id="", event="e"), 0)
     _, outputs = session.detach(URL, {})
     assert session.state == "stopped"
     assert outputs[:2] == [operation, invocation]
     assert operation.outcome == HandedOver()
     assert isinstance(outputs[2], Stopped)
     assert outputs[2:] == [Stopped(reason=outputs[2].reason)]
-    assert session.pending == 0
-    assert session.pending_bytes == 0
+    assert len(session.outgoing) == 0
+    assert session.outgoing.pending_bytes == 0
     assert written(session) == []
 
 
@@ -129,40 +129,40 @@ def test_messages_that_came_before_are_not_delivered_again() -> None:
 
 def test_what_was_pending_goes_on_under_its_ids() -> None:
     session = connected()
-    session.send(text("answered"))
-    session.send(text("written"))
+    session.outgoing.send(text("answered"))
+    session.outgoing.send(text("written"))
     written(session)
     acked(session, 1)
-    session.send(text("not written"))
+    session.outgoing.send(text("not written"))
     successor = handed_over(session)
-    assert successor.pending == 2
-    assert successor.pending_bytes > 0
+    assert len(successor.outgoing) == 2
+    assert successor.outgoing.pending_bytes > 0
     recover(successor)
     frames = [frame for frame in written(successor, 1) if frame["type"] == "sendToGroup"]
     assert [(frame["ackId"], frame["data"]) for frame in frames] == [(2, "written"), (3, "not written")]
-    assert successor.send(text("new")).ack_id == 4
+    assert successor.outgoing.send(text("new")).ack_id == 4
     acked(successor, 2)
     acked(successor, 3)
     assert [frame["ackId"] for frame in written(successor, 1)] == [4]
     acked(successor, 4)
-    assert (successor.pending, successor.pending_bytes) == (0, 0)
+    assert (len(successor.outgoing), successor.outgoing.pending_bytes) == (0, 0)
 
 
 def test_a_new_id_is_larger_than_any_that_was_used_before() -> None:
     session = connected()
     for ack_id in (1, 2, 3):
-        session.send(text("hi"))
+        session.outgoing.send(text("hi"))
         written(session)
         acked(session, ack_id)
-    assert handed_over(session).send(text("hi")).ack_id == 4
+    assert handed_over(session).outgoing.send(text("hi")).ack_id == 4
 
 
 def test_wanted_groups_stay_wanted_and_joins_under_way_go_on() -> None:
     session = connected()
-    session.join("explicit")
+    session.outgoing.join("explicit")
     written(session)
     acked(session, 1)
-    session.join("under way")
+    session.outgoing.join("under way")
     successor = handed_over(session)
     recover(successor)
     assert [(frame["type"], frame["group"]) for frame in written(successor, 1) if "group" in frame] == [
@@ -179,10 +179,10 @@ def test_wanted_groups_stay_wanted_and_joins_under_way_go_on() -> None:
 
 def test_a_leave_that_was_due_is_done_by_the_successor_and_told_to_nobody() -> None:
     session = connected()
-    join = session.subscribe("g")
+    join = session.outgoing.subscribe("g")
     written(session)
     acked(session, join.ack_id)
-    session.unsubscribe("g", maybe_joined=True)
+    session.outgoing.unsubscribe("g", maybe_joined=True)
     ticket, outputs = session.detach(URL, {})
     assert [each for each in outputs if isinstance(each, Operation)] == []
     successor = new_session()

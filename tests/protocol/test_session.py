@@ -93,7 +93,7 @@ def test_connected_begins_the_first_session() -> None:
 
 def test_nothing_is_written_before_connected() -> None:
     session = new_session()
-    session.send(text())
+    session.outgoing.send(text())
     assert written(session) == []
     session.transport_opened()
     assert written(session) == []
@@ -130,7 +130,7 @@ def test_a_message_that_cannot_be_decoded_is_delivered_and_counted() -> None:
 def test_sizes_are_those_of_the_frames() -> None:
     session = connected()
     frame = data(1)
-    acked = session.send(text())
+    acked = session.outgoing.send(text())
     session.take_frames(0)
     outputs, sizes = session.receive([control(wire.Ack(acked.ack_id, True)), frame], 0)
     assert outputs[0] is acked
@@ -214,19 +214,19 @@ def test_many_messages_are_acknowledged_at_once() -> None:
 
 def test_an_ack_resolves_an_operation() -> None:
     session = connected()
-    operation = session.send(text())
-    assert (session.pending, session.pending_bytes > 0) == (1, True)
+    operation = session.outgoing.send(text())
+    assert (len(session.outgoing), session.outgoing.pending_bytes > 0) == (1, True)
     assert not session.idle
     assert written(session)[0]["ackId"] == operation.ack_id
     assert session.idle
     assert ack(session, operation.ack_id) == [operation]
     assert operation.outcome == Done()
-    assert (session.pending, session.pending_bytes) == (0, 0)
+    assert (len(session.outgoing), session.outgoing.pending_bytes) == (0, 0)
 
 
 def test_a_failed_send_is_retried_and_a_failed_event_is_not() -> None:
     session = connected()
-    send, asked = session.send(text()), session.send(event())
+    send, asked = session.outgoing.send(text()), session.outgoing.send(event())
     session.take_frames(0)
     assert ack(session, send.ack_id, "InternalServerError", now=0) == []
     assert ack(session, asked.ack_id, "InternalServerError", now=0) == [asked]
@@ -237,7 +237,7 @@ def test_a_failed_send_is_retried_and_a_failed_event_is_not() -> None:
 
 def test_an_ack_that_never_comes() -> None:
     session = connected(new_session(ack_timeout=10))
-    operation = session.send(event())
+    operation = session.outgoing.send(event())
     session.take_frames(3)
     assert session.next_deadline == 13
     assert session.handle_timeout(13) == [operation]
@@ -246,7 +246,7 @@ def test_an_ack_that_never_comes() -> None:
 
 def test_the_ack_clock_stands_while_there_is_no_transport() -> None:
     session = connected(new_session(ack_timeout=10))
-    operation = session.send(text())
+    operation = session.outgoing.send(text())
     session.take_frames(0)
     session.transport_ended(1006, "", 1)
     assert session.next_deadline == math.inf
@@ -263,15 +263,15 @@ def test_posts_go_out_without_an_id() -> None:
     assert not session.can_post
     connected(session)
     assert session.can_post
-    session.post(text())
-    assert session.posted_bytes > 0
+    session.outgoing.post(text())
+    assert session.outgoing.posted_bytes > 0
     assert "ackId" not in written(session)[0]
-    assert session.posted_bytes == 0
+    assert session.outgoing.posted_bytes == 0
 
 
 def test_posts_die_with_their_transport_and_are_counted() -> None:
     session = connected()
-    session.post(text())
+    session.outgoing.post(text())
     session.transport_ended(1006, "", 0)
     session.transport_opened()
     receive(session, control(wire.Pong()))
@@ -301,7 +301,7 @@ def test_the_reason_that_the_service_gave_is_told() -> None:
 
 def test_a_recovery_begins_with_a_ping_and_nothing_else() -> None:
     session = connected()
-    session.send(text())
+    session.outgoing.send(text())
     session.transport_ended(1006, "", 0)
     session.transport_opened()
     assert written(session, 1) == [{"type": "ping"}]
@@ -311,7 +311,7 @@ def test_a_recovery_begins_with_a_ping_and_nothing_else() -> None:
 
 def test_any_first_frame_proves_a_recovery() -> None:
     session = connected()
-    operation = session.send(text())
+    operation = session.outgoing.send(text())
     session.take_frames(0)
     session.transport_ended(1006, "", 0)
     session.transport_opened()
@@ -363,7 +363,7 @@ def test_connected_after_a_recovery_without_a_token_keeps_the_old_one() -> None:
 
 def test_a_recovery_that_brings_another_session_lost_the_old_one() -> None:
     session = connected()
-    operation = session.send(text())
+    operation = session.outgoing.send(text())
     session.take_frames(0)
     session.transport_ended(1006, "", 0)
     session.transport_opened()
@@ -413,10 +413,10 @@ def test_only_1008_ends_a_session_at_once(code: int) -> None:
 
 def test_1008_ends_a_session() -> None:
     session = connected()
-    sent, fresh = session.send(text()), None
+    sent, fresh = session.outgoing.send(text()), None
     session.take_frames(0)
     session.transport_ended(1006, "", 0)
-    fresh = session.send(text())
+    fresh = session.outgoing.send(text())
     session.transport_opened()
     assert session.transport_ended(1008, "", 1) == [sent]
     assert sent.outcome == Unknown()
@@ -427,7 +427,7 @@ def test_1008_ends_a_session() -> None:
 
 def test_a_refused_recovery_ends_a_session() -> None:
     session = connected()
-    sent = session.send(text())
+    sent = session.outgoing.send(text())
     session.take_frames(0)
     session.transport_ended(1006, "", 0)
     assert session.recovery_failed() == [sent]
@@ -466,7 +466,7 @@ def test_a_new_session_starts_counting_anew() -> None:
 
 def test_what_was_never_written_goes_out_in_the_new_session_under_a_new_id() -> None:
     session = connected()
-    operation = session.send(text())
+    operation = session.outgoing.send(text())
     first_id = operation.ack_id
     lose(session)
     connected(session, connection_id="c-2")
@@ -477,7 +477,7 @@ def test_what_was_never_written_goes_out_in_the_new_session_under_a_new_id() -> 
 
 def test_a_send_that_may_be_repeated_survives_its_session() -> None:
     session = connected()
-    operation = session.send(text(), repeat_in_new_session=True)
+    operation = session.outgoing.send(text(), repeat_in_new_session=True)
     session.take_frames(0)
     lose(session)
     assert operation.outcome is None
@@ -489,7 +489,7 @@ def test_a_send_that_may_be_repeated_survives_its_session() -> None:
 
 
 def join(session: Session, group: str = "g") -> Operation:
-    operation = session.join(group)
+    operation = session.outgoing.join(group)
     session.take_frames(0)
     ack(session, operation.ack_id)
     return operation
@@ -499,7 +499,7 @@ def test_joined_groups_are_joined_again_in_a_new_session_before_anything_is_sent
     session = connected()
     join(session, "a")
     lose(session)
-    session.send(text())
+    session.outgoing.send(text())
     connected(session, connection_id="c-2")
     assert [frame["type"] for frame in written(session)] == ["joinGroup", "sendToGroup"]
 
@@ -515,7 +515,7 @@ def test_joined_groups_are_not_joined_again_after_a_recovery() -> None:
 
 def test_a_pending_join_resolves_through_the_rejoin() -> None:
     session = connected()
-    operation = session.join("g")
+    operation = session.outgoing.join("g")
     session.take_frames(0)
     assert not any(isinstance(each, Operation) for each in lose(session))
     connected(session, connection_id="c-2")
@@ -527,7 +527,7 @@ def test_a_pending_join_resolves_through_the_rejoin() -> None:
 def test_a_pending_leave_is_done_when_the_session_is_lost() -> None:
     session = connected()
     join(session)
-    operation = session.leave("g")
+    operation = session.outgoing.leave("g")
     session.take_frames(0)
     assert operation in lose(session)
     assert operation.outcome == Done()
@@ -569,7 +569,7 @@ def test_an_answered_rejoin_tells_nobody() -> None:
 
 def test_a_refused_join_is_not_wanted() -> None:
     session = connected()
-    operation = session.join("g")
+    operation = session.outgoing.join("g")
     session.take_frames(0)
     assert ack(session, operation.ack_id, "Forbidden") == [operation]
     assert isinstance(operation.outcome, Refused)
@@ -581,37 +581,37 @@ def test_a_refused_join_is_not_wanted() -> None:
 
 def test_a_cancelled_join_that_was_written_is_undone() -> None:
     session = connected()
-    operation = session.join("g")
+    operation = session.outgoing.join("g")
     session.take_frames(0)
-    session.withdraw(operation)
+    session.outgoing.withdraw(operation)
     assert not session.idle
     (frame,) = written(session)
     assert (frame["type"], frame["group"]) == ("leaveGroup", "g")
     assert ack(session, frame["ackId"]) == []  # nobody waits for it
-    assert session.pending == 0
+    assert len(session.outgoing) == 0
 
 
 def test_a_cancelled_join_that_was_not_written_never_is() -> None:
     session = connected()
-    operation = session.join("g")
-    session.withdraw(operation)
+    operation = session.outgoing.join("g")
+    session.outgoing.withdraw(operation)
     assert written(session) == []
 
 
 def test_a_cancelled_join_does_not_undo_another_one() -> None:
     session = connected()
-    first, second = session.join("g"), session.join("g")
+    first, second = session.outgoing.join("g"), session.outgoing.join("g")
     session.take_frames(0)
-    session.withdraw(first)
+    session.outgoing.withdraw(first)
     ack(session, second.ack_id)
     assert written(session) == []
 
 
 def test_a_posted_leave_survives_a_recovery() -> None:
     session = connected()
-    operation = session.join("g")
+    operation = session.outgoing.join("g")
     session.take_frames(0)
-    session.withdraw(operation)
+    session.outgoing.withdraw(operation)
     session.take_frames(0)
     session.transport_ended(1006, "", 0)
     session.transport_opened()
@@ -622,7 +622,7 @@ def test_a_posted_leave_survives_a_recovery() -> None:
 def test_leaving_ends_the_wish() -> None:
     session = connected()
     join(session)
-    operation = session.leave("g")
+    operation = session.outgoing.leave("g")
     (frame,) = written(session)
     assert frame["type"] == "leaveGroup"
     assert ack(session, operation.ack_id) == [operation]
@@ -634,7 +634,7 @@ def test_leaving_ends_the_wish() -> None:
 def test_a_leave_cancelled_before_it_was_written_changed_nothing() -> None:
     session = connected()
     join(session)
-    session.withdraw(session.leave("g"))
+    session.outgoing.withdraw(session.outgoing.leave("g"))
     lose(session)
     connected(session, connection_id="c-2")
     assert [frame["type"] for frame in written(session)] == ["joinGroup"]
@@ -643,9 +643,9 @@ def test_a_leave_cancelled_before_it_was_written_changed_nothing() -> None:
 def test_a_leave_cancelled_after_it_was_written_stands() -> None:
     session = connected()
     join(session)
-    operation = session.leave("g")
+    operation = session.outgoing.leave("g")
     session.take_frames(0)
-    session.withdraw(operation)
+    session.outgoing.withdraw(operation)
     lose(session)
     connected(session, connection_id="c-2")
     assert written(session) == []
@@ -653,14 +653,14 @@ def test_a_leave_cancelled_after_it_was_written_stands() -> None:
 
 def test_leaving_what_was_never_joined_and_being_cancelled_changes_nothing() -> None:
     session = connected()
-    session.withdraw(session.leave("g"))
-    session.withdraw(session.send(text()))
+    session.outgoing.withdraw(session.outgoing.leave("g"))
+    session.outgoing.withdraw(session.outgoing.send(text()))
     assert written(session) == []
 
 
 def test_withdrawing_what_has_its_outcome_does_nothing() -> None:
     session = connected()
-    session.withdraw(join(session))
+    session.outgoing.withdraw(join(session))
     lose(session)
     connected(session, connection_id="c-2")
     assert [frame["type"] for frame in written(session)] == ["joinGroup"]
@@ -668,22 +668,22 @@ def test_withdrawing_what_has_its_outcome_does_nothing() -> None:
 
 def test_a_subscription_joins_and_its_end_leaves() -> None:
     session = connected()
-    operation = session.subscribe("g")
-    assert session.is_subscribed("g")
+    operation = session.outgoing.subscribe("g")
+    assert session.outgoing.is_subscribed("g")
     session.take_frames(0)
     assert ack(session, operation.ack_id) == [operation]
-    session.unsubscribe("g", maybe_joined=True)
-    assert not session.is_subscribed("g")
+    session.outgoing.unsubscribe("g", maybe_joined=True)
+    assert not session.outgoing.is_subscribed("g")
     assert [frame["type"] for frame in written(session)] == ["leaveGroup"]
 
 
 def test_the_end_of_a_subscription_waits_for_a_transport_to_be_told() -> None:
     session = connected()
-    operation = session.subscribe("g")
+    operation = session.outgoing.subscribe("g")
     session.take_frames(0)
     ack(session, operation.ack_id)
     session.transport_ended(1006, "", 0)
-    session.unsubscribe("g", maybe_joined=True)
+    session.outgoing.unsubscribe("g", maybe_joined=True)
     assert session.idle  # nothing can be written now
     session.transport_opened()
     receive(session, control(wire.Pong()))
@@ -714,10 +714,10 @@ def test_an_unreadable_frame_is_told_in_its_place() -> None:
 
 def test_a_caller_may_go_on_under_the_id_of_a_failure() -> None:
     session = connected()
-    first = session.send(text(), retries=0)
+    first = session.outgoing.send(text(), retries=0)
     session.take_frames(0)
     ack(session, first.ack_id, "InternalServerError")
-    again = session.send(text(), ack_id=first.ack_id)
+    again = session.outgoing.send(text(), ack_id=first.ack_id)
     assert [frame["ackId"] for frame in written(session)] == [first.ack_id]
     ack(session, first.ack_id, "Duplicate")
     assert again.outcome == Done(duplicated=True)
@@ -726,28 +726,32 @@ def test_a_caller_may_go_on_under_the_id_of_a_failure() -> None:
 @pytest.mark.parametrize("ack_id", [0, 1, 99])
 def test_no_other_id_is_accepted(ack_id: int) -> None:
     session = connected()
-    done = session.send(text())
+    done = session.outgoing.send(text())
     session.take_frames(0)
     ack(session, done.ack_id)
     with pytest.raises(ValueError, match=f"ack id {ack_id}"):
-        session.send(text(), ack_id=ack_id)
+        session.outgoing.send(text(), ack_id=ack_id)
 
 
 def test_an_id_ends_with_its_session() -> None:
     session = connected()
-    first = session.send(event())
+    first = session.outgoing.send(event())
     session.take_frames(0)
     ack(session, first.ack_id, "InternalServerError")
     lose(session)
     connected(session, connection_id="c-2")
     with pytest.raises(ValueError, match="no operation of this session"):
-        session.send(event(), ack_id=first.ack_id)
+        session.outgoing.send(event(), ack_id=first.ack_id)
 
 
 @pytest.mark.parametrize("code", [1003, 1007, 1009])
 def test_a_message_that_ends_two_links_is_given_up_and_the_others_live(code: int) -> None:
     session = connected()
-    asked, bad, good = session.send(event()), session.send(text("bad")), session.send(text("good"))
+    asked, bad, good = (
+        session.outgoing.send(event()),
+        session.outgoing.send(text("bad")),
+        session.outgoing.send(text("good")),
+    )
     outputs: list[Output] = []
     for _ in range(2):
         session.take_frames(0)
@@ -762,7 +766,7 @@ def test_a_message_that_ends_two_links_is_given_up_and_the_others_live(code: int
 
 def test_other_closes_are_no_strike() -> None:
     session = connected()
-    operation = session.send(text())
+    operation = session.outgoing.send(text())
     for _ in range(3):
         session.take_frames(0)
         session.transport_ended(1011, "", 0)
@@ -780,7 +784,7 @@ def invocation() -> wire.Invoke:
 
 def test_an_invocation_is_answered() -> None:
     session = connected()
-    running = session.invoke(invocation(), 0)
+    running = session.outgoing.invoke(invocation(), 0)
     assert written(session) == [
         {"type": "invoke", "invocationId": "1", "target": "event", "event": "e", "dataType": "text", "data": "hi"}
     ]
@@ -793,7 +797,7 @@ def test_an_invocation_is_answered() -> None:
 
 def test_an_invocation_fails_with_its_transport() -> None:
     session = connected()
-    running = session.invoke(invocation(), 0)
+    running = session.outgoing.invoke(invocation(), 0)
     session.take_frames(0)
     assert running in session.transport_ended(1006, "", 0)
     assert (running.response, running.timed_out) == (None, False)
@@ -804,16 +808,16 @@ def test_an_invocation_fails_with_its_transport() -> None:
 
 def test_a_cancelled_invocation_is_cancelled_at_the_service_once() -> None:
     session = connected()
-    running = session.invoke(invocation(), 0)
+    running = session.outgoing.invoke(invocation(), 0)
     session.take_frames(0)
-    session.withdraw_invocation(running)
-    session.withdraw_invocation(running)
+    session.outgoing.withdraw_invocation(running)
+    session.outgoing.withdraw_invocation(running)
     assert written(session) == [{"type": "cancelInvocation", "invocationId": "1"}]
 
 
 def test_an_invocation_that_is_not_answered_is_given_up() -> None:
     session = connected(new_session(ack_timeout=10))
-    first, second = session.invoke(invocation(), 0), session.invoke(invocation(), 5)
+    first, second = session.outgoing.invoke(invocation(), 0), session.outgoing.invoke(invocation(), 5)
     session.take_frames(0)
     assert session.next_deadline == 10
     assert session.handle_timeout(10) == [first]
@@ -826,7 +830,7 @@ def test_an_invocation_that_is_not_answered_is_given_up() -> None:
 def test_an_invocation_over_the_limit_leaves_nothing() -> None:
     session = connected(new_session(max_message_size=50))
     with pytest.raises(MessageTooLarge):
-        session.invoke(invocation(), 0)
+        session.outgoing.invoke(invocation(), 0)
     assert session.next_deadline == math.inf
 
 
@@ -858,9 +862,9 @@ def test_no_answer_to_a_ping_is_a_dead_link() -> None:
 
 def test_stopping_resolves_everything_and_tells_once() -> None:
     session = connected()
-    sent = session.send(text())
+    sent = session.outgoing.send(text())
     session.take_frames(0)
-    fresh = session.send(text())
+    fresh = session.outgoing.send(text())
     assert session.stop("left") == [sent, fresh, Stopped(reason="left")]
     assert (sent.outcome, fresh.outcome) == (Unknown(), NeverSent())
     assert session.stop("again") == []

@@ -74,7 +74,7 @@ class World:
         self._numbers = count(1)
         for client in self.clients:
             self.dial(client)
-            client.session.join(GROUP)
+            client.session.outgoing.join(GROUP)
         self.settle()
 
     # What may happen
@@ -83,14 +83,14 @@ class World:
         """Somebody sends the next number."""
         data = str(next(self._numbers))
         message = wire.SendToGroup(group=GROUP, payload=wire.Payload("text", data.encode()))
-        client.operations[data] = client.session.send(message)
+        client.operations[data] = client.session.outgoing.send(message)
 
     def withdraw(self, client: Client) -> None:
         """The caller of the oldest send that is pending goes away."""
         for data, operation in client.operations.items():
             if operation.outcome is None and data not in client.withdrawn:
                 client.withdrawn.add(data)
-                client.session.withdraw(operation)
+                client.session.outgoing.withdraw(operation)
                 return
 
     def write(self, client: Client) -> None:
@@ -211,7 +211,7 @@ class World:
             and not link.up
             and not link.down
             and client.session.state == "connected"
-            and client.session.pending == 0
+            and len(client.session.outgoing) == 0
         )
 
     def _carry_out(self, effects: list[Effect]) -> None:

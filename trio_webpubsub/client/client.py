@@ -202,7 +202,7 @@ class Client:
         """
         check_group(group)
         await self._core.wait_for_room()
-        return await self._core.perform(self._core.session.join(group))
+        return await self._core.perform(self._core.session.outgoing.join(group))
 
     async def leave_group(self, group: str) -> SendResult:
         """Leave a group.
@@ -214,10 +214,10 @@ class Client:
         Cancellation: the group is left or not, depending on whether the frame was already written.
         """
         check_group(group)
-        if self._core.session.is_subscribed(group):
+        if self._core.session.outgoing.is_subscribed(group):
             raise RuntimeError(f"a subscription holds group {group!r}; close it, which leaves the group")
         await self._core.wait_for_room()
-        return await self._core.perform(self._core.session.leave(group))
+        return await self._core.perform(self._core.session.outgoing.leave(group))
 
     @overload
     async def send_to_group(
@@ -410,7 +410,7 @@ class Client:
             await core.post(message)
             return None
         await core.wait_for_room()
-        operation = core.session.send(
+        operation = core.session.outgoing.send(
             message, ack_id=ack_id, retries=retries, repeat_in_new_session=repeat_in_new_session
         )
         return await core.perform(operation)

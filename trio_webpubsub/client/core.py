@@ -95,7 +95,7 @@ class Core:
         """Join for a subscription. The route stands before the join goes out, so that no message is missed."""
         await self.wait_for_room()
         self.router.add(group, route)
-        operation = self.session.subscribe(group)
+        operation = self.session.outgoing.subscribe(group)
         try:
             await self.perform(operation)
         except BaseException:
@@ -108,7 +108,7 @@ class Core:
 
     def _drop_route(self, group: str, route: Route[Any], *, maybe_joined: bool) -> None:
         if self.router.remove(group, route):
-            self.session.unsubscribe(group, maybe_joined=maybe_joined)
+            self.session.outgoing.unsubscribe(group, maybe_joined=maybe_joined)
             self._wake_writer()
 
     # Operations
@@ -117,7 +117,10 @@ class Core:
         """Wait until few enough operations are pending; raise when there can be no more."""
         session = self.session
         self._raise_if_stopped()
-        while session.pending >= self._max_pending_sends or session.pending_bytes >= self._max_pending_bytes:
+        while (
+            len(session.outgoing) >= self._max_pending_sends
+            or session.outgoing.pending_bytes >= self._max_pending_bytes
+        ):
             await self._room.park()
             self._raise_if_stopped()
 
@@ -127,7 +130,7 @@ class Core:
         self._wake_writer()
 
         def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
-            self.session.withdraw(operation)
+            self.session.outgoing.withdraw(operation)
             self._room.unpark()
             self._wake_writer()  # a join may have to be undone
             return trio.lowlevel.Abort.SUCCEEDED
@@ -158,25 +161,25 @@ class Core:
             self._post_credit = POSTS_PER_SCHEDULE_POINT
             await trio.lowlevel.checkpoint()
         await self._wait_for_writer()
-        self.session.post(message)
+        self.session.outgoing.post(message)
         self._wake_writer()
 
     async def _wait_for_writer(self) -> None:
         session = self.session
         self._raise_if_stopped()
-        while not session.can_post or session.posted_bytes >= MAX_POSTED_BYTES:
+        while not session.can_post or session.outgoing.posted_bytes >= MAX_POSTED_BYTES:
             await self._posting.park()
             self._raise_if_stopped()
 
     async def invoke(self, message: wire.Invoke) -> wire.InvokeResponse:
         """Wait for an invocation's response, as soon as there is a link and its writer keeps up."""
         await self._wait_for_writer()
-        invocation = self.session.invoke(message, trio.current_time())
+        invocation = self.session.outgoing.invoke(message, trio.current_time())
         invocation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         self._wake_writer()
 
         def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
-            self.session.withdraw_invocation(invocation)
+            self.session.outgoing.withdraw_invocation(invocation)
             self._wake_writer()
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -228,7 +231,7 @@ class Core:
             unreadable=counts.unreadable,
             unknown=counts.unknown,
             sends_lost=counts.posts_lost,
-            pending_sends=self.session.pending,
+            pending_sends=len(self.session.outgoing),
             last_round_trip=counts.last_round_trip,
             recoveries=counts.recoveries,
             reconnects=max(0, counts.sessions - 1),
@@ -296,7 +299,7 @@ class Core:
 
     def _written(self) -> None:
         """The writer has caught up a little."""
-        if self.session.posted_bytes < MAX_POSTED_BYTES:
+        if self.session.outgoing.posted_bytes < MAX_POSTED_BYTES:
             self._posting.unpark_all()
         if self._all_written:
             self._drained.unpark_all()

@@ -11,7 +11,7 @@ confirms its number or a larger one. After a recovery it sends again what was no
 message when its number is larger than any before, drops it otherwise, and confirms the largest number it has seen: at
 most a second late, earlier when much has come. Together: every message once and in order, within a session.
 
-**Upstream.** An operation keeps its ack id within a session, see `pending`; the service runs an id once. What is
+**Upstream.** An operation keeps its ack id within a session, see `outgoing`; the service runs an id once. What is
 pending when a transport ends is written again after the recovery. When the session is lost, so is the service's memory
 of ids: an operation never written goes out in the next session under a new id, a written send is `Unknown`, and joins
 are made anew for every wanted group (`membership`).
@@ -40,19 +40,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from . import wire
 from .codec import Codec
 from .errors import UnreadableFrame
-from .invocations import Invocation, Invocations
 from .keep_alive import KeepAlive
-from .membership import Membership
 from .messages import Connected, Disconnected, Gap, GroupMessage, Recovered, ServerMessage, Stopped
-from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
+from .outgoing import Outgoing
 from .sequence import SequenceTracker
-from .session_values import Counts, GroupRefused, Output, Reconnect, Recover, SessionSettings, State, Step, Stop
-from .ticket import PendingOperation, SessionTicket, TicketContents, UnreadMessage
+from .session_values import Counts, Output, Reconnect, Recover, SessionSettings, State, Step, Stop
+from .ticket import SessionTicket, TicketContents, UnreadMessage
 
 UNREADABLE_IN_A_ROW = 3
 """So many frames without a readable envelope, one after another, and the transport is not worth keeping."""
@@ -69,16 +65,9 @@ class Session:
     def __init__(self, codec: Codec, settings: SessionSettings, *, retry_delays: Callable[[], Iterator[float]]) -> None:
         self._codec = codec
         self._settings = settings
-        self._retry_delays = retry_delays
-        self._pending = PendingOperations(
-            codec,
-            window=settings.max_in_flight,
-            ack_timeout=settings.ack_timeout,
-            max_message_size=settings.max_message_size,
-        )
-        self._membership = Membership()
+        self.outgoing: Outgoing = Outgoing(codec, settings, retry_delays=retry_delays)
+        """What callers ask for."""
         self._sequence = SequenceTracker()
-        self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
         self._keep_alive = KeepAlive(interval=settings.keep_alive_interval, answer_timeout=settings.keep_alive_timeout)
         self._ping_frame = codec.encode_upstream(wire.Ping())
 
@@ -99,93 +88,6 @@ class Session:
         self.counts: Counts = Counts()
         """For statistics; to be read only."""
 
-    # What the caller asks for
-
-    def send(
-        self,
-        message: wire.SendToGroup | wire.SendEvent,
-        *,
-        repeat_in_new_session: bool = False,
-        retries: int | None = None,
-        ack_id: int | None = None,
-    ) -> Operation:
-        """Queue an acknowledged send.
-
-        Raises:
-            MessageTooLarge: nothing was queued.
-            ValueError: no operation of this session failed under ``ack_id``.
-        """
-        if retries is None and isinstance(message, wire.SendEvent):
-            retries = 0  # an event whose handler failed would run it again: that is for the caller to decide
-        return self._submit(message, retries=retries, repeat_in_new_session=repeat_in_new_session, ack_id=ack_id)
-
-    def invoke(self, message: wire.Invoke, now: float) -> Invocation:
-        """Queue an invocation. Only while `can_post`.
-
-        Raises:
-            MessageTooLarge: nothing was queued.
-        """
-        invocation = self._invocations.start(now)
-        try:
-            frame = self._pending.encode(msgspec.structs.replace(message, invocation_id=invocation.invocation_id))
-        except BaseException:
-            self._invocations.withdraw(invocation)
-            raise
-        self._pending.post(frame)
-        return invocation
-
-    def withdraw_invocation(self, invocation: Invocation) -> None:
-        """The caller of an invocation went away: the service is told once."""
-        frame = self._invocations.withdraw(invocation)
-        if frame is not None:
-            self._pending.post(frame)
-
-    def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
-        """Queue a send that nobody waits for. Only while `can_post`.
-
-        Raises:
-            MessageTooLarge: nothing was queued.
-        """
-        self._pending.post(self._pending.encode(message))
-
-    def join(self, group: str) -> Operation:
-        """Queue a join that makes ``group`` wanted for as long as it is pending, and for good when it succeeds."""
-        return self._join(group, "explicit")
-
-    def leave(self, group: str) -> Operation:
-        """End the explicit wish for ``group`` and queue its leave."""
-        operation = self._submit(wire.LeaveGroup(group))
-        if self._membership.forget(group):
-            operation.purpose = "explicit"
-        return operation
-
-    def withdraw(self, operation: Operation) -> None:
-        """The caller of an operation went away: it is not written any more; a written join is undone by a leave."""
-        if operation.outcome is not None:
-            return
-        self._pending.withdraw(operation)
-        match operation.message:
-            case wire.JoinGroup(group=group):
-                self._membership.release(group, maybe_joined=operation.writes > 0)
-            case wire.LeaveGroup(group=group) if operation.purpose == "explicit" and not operation.writes:
-                self._membership.join(group)
-            case _:
-                pass
-
-    def subscribe(self, group: str) -> Operation:
-        """A subscription to ``group`` opens, which makes it wanted; gives its join, already queued."""
-        operation = self._join(group, "subscription")
-        self._membership.subscribe(group)
-        return operation
-
-    def unsubscribe(self, group: str, *, maybe_joined: bool) -> None:
-        """A subscription to ``group`` ended; the last one leaves it, unless it was joined explicitly or never."""
-        self._membership.unsubscribe(group, maybe_joined=maybe_joined)
-
-    def is_subscribed(self, group: str) -> bool:
-        """Whether an open subscription holds ``group``."""
-        return self._membership.is_subscribed(group)
-
     @property
     def binary(self) -> bool:
         """Whether frames travel as binary ones."""
@@ -195,21 +97,6 @@ class Session:
     def can_post(self) -> bool:
         """Whether a transport is ready to take frames that nobody waits for."""
         return self._proven
-
-    @property
-    def posted_bytes(self) -> int:
-        """Size of the posts that wait for the writer."""
-        return self._pending.posted_bytes
-
-    @property
-    def pending(self) -> int:
-        """Number of operations without an outcome."""
-        return len(self._pending)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Size of their frames."""
-        return self._pending.bytes
 
     # The transport's life
 
@@ -273,10 +160,7 @@ class Session:
         """The WebSocket is gone, with the close code that came (1006 if none)."""
         outputs: list[Output] = []
         was_proven = self._proven
-        if (operation := self._pending.refused_with(code)) is not None:
-            self._settle(operation, outputs)
-        outputs += self._invocations.fail_all()
-        self.counts.posts_lost += self._pending.transport_ended()
+        self.counts.posts_lost += self.outgoing.transport_ended(code, outputs)
         self._open = self._proven = False
         if self.state == "stopped":
             return outputs
@@ -314,7 +198,7 @@ class Session:
             return []
         self._open = self._proven = False
         self.state = "stopped"
-        return [*self._pending.stop(), *self._invocations.fail_all(), Stopped(reason=reason)]
+        return [*self.outgoing.stop(), Stopped(reason=reason)]
 
     @property
     def can_detach(self) -> bool:
@@ -323,8 +207,7 @@ class Session:
 
     def detach(self, url: str, unread: dict[str, list[UnreadMessage]]) -> tuple[SessionTicket, list[Output]]:
         """End the client but not the session, and give what another process needs to go on. Only while `can_detach`."""
-        for group in self._membership.take_leaves():
-            self._submit(wire.LeaveGroup(group)).purpose = "internal"
+        operations, last_ack_id, groups, outputs = self.outgoing.hand_over()
         contents = TicketContents(
             subprotocol=self._codec.subprotocol,
             url=url,
@@ -332,24 +215,14 @@ class Session:
             user_id=self.user_id,
             reconnection_token=self._reconnection_token or "",
             newest_sequence_id=self._sequence.newest,
-            last_ack_id=self._pending.last_id,
-            operations=[
-                PendingOperation.of(
-                    each.message,
-                    ack_id=each.ack_id,
-                    written=each.writes > 0,
-                    retries=each.retries,
-                    repeat_in_new_session=each.repeat_in_new_session,
-                )
-                for each in self._pending
-            ],
-            groups=self._membership.wanted(),
+            last_ack_id=last_ack_id,
+            operations=operations,
+            groups=groups,
             unread=unread,
         )
         self._open = self._proven = False
         self.state = "stopped"
-        handed_over = [each for each in self._pending.hand_over() if each.purpose != "internal"]
-        return SessionTicket(contents), [*handed_over, *self._invocations.fail_all(), Stopped(reason=DETACHED)]
+        return SessionTicket(contents), [*outputs, Stopped(reason=DETACHED)]
 
     def resume(self, contents: TicketContents, now: float) -> None:
         """Go on with the session of another process: recover it."""
@@ -361,23 +234,7 @@ class Session:
         self.state = "recovering"
         deadline = now + self._settings.recovery_timeout
         self._recovery = Recover(contents.connection_id, contents.reconnection_token, deadline)
-        for group in contents.groups:
-            self._membership.join(group)
-        self._pending.resume(contents.last_ack_id)
-        for each in contents.operations:
-            operation = Operation(
-                message=each.message,
-                retries=each.retries,
-                repeat_in_new_session=each.repeat_in_new_session,
-                ack_id=each.ack_id,
-                frame=self._codec.encode_upstream(each.message),
-                delays=self._retry_delays(),
-                purpose="internal",
-                writes=int(each.written),
-            )
-            if isinstance(operation.message, wire.JoinGroup):
-                self._membership.hold(operation.message.group)
-            self._pending.restore(operation)
+        self.outgoing.resume(contents)
 
     @property
     def step(self) -> Step:
@@ -394,25 +251,18 @@ class Session:
         if self._open and self._keep_alive.take_ping(now):
             frames.append(self._ping_frame)
         if self._proven:
-            self._take_due(now, budget, frames)
+            self._sequence_ack_due = False
+            if (sequence_id := self._sequence.take(now)) is not None:
+                frames.append(self._codec.encode_upstream(wire.SequenceAck(sequence_id)))
+            frames += self.outgoing.take(now, budget)
         self.counts.frames_sent += len(frames)
         self.counts.bytes_sent += sum(map(len, frames))
         return frames
 
-    def _take_due(self, now: float, budget: int, frames: list[bytes]) -> None:
-        self._sequence_ack_due = False
-        if (sequence_id := self._sequence.take(now)) is not None:
-            frames.append(self._codec.encode_upstream(wire.SequenceAck(sequence_id)))
-        if self._membership.leaving:
-            for group in self._membership.take_leaves():
-                # Acknowledged, so that it is written again if this transport loses it.
-                self._submit(wire.LeaveGroup(group)).purpose = "internal"
-        frames += self._pending.take(now, budget)
-
     @property
     def idle(self) -> bool:
         """True when nothing waits to be written."""
-        return self._pending.idle and not (self._proven and self._membership.leaving)
+        return self.outgoing.idle and not (self._proven and self.outgoing.leaving)
 
     # Time
 
@@ -424,7 +274,7 @@ class Session:
     @property
     def ack_deadline(self) -> float:
         """When an ack or a response is overdue, or a retry is due."""
-        return min(self._pending.deadline, self._invocations.deadline) if self._proven else math.inf
+        return self.outgoing.deadline if self._proven else math.inf
 
     @property
     def next_deadline(self) -> float:
@@ -436,11 +286,7 @@ class Session:
         outputs: list[Output] = []
         if self._proven:
             self._sequence_ack_due = self._sequence.due <= now
-            for operation in self._pending.expire(now):
-                self._settle(operation, outputs)
-            for invocation in self._invocations.expire(now):
-                outputs.append(invocation)
-                self._pending.post(self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id)))
+            self.outgoing.expire(now, outputs)
         return outputs
 
     @property
@@ -459,36 +305,12 @@ class Session:
 
     # Inside
 
-    def _submit(
-        self,
-        message: Acknowledged,
-        *,
-        retries: int | None = None,
-        repeat_in_new_session: bool = False,
-        ack_id: int | None = None,
-    ) -> Operation:
-        return self._pending.submit(
-            message,
-            retries=self._settings.send_retries if retries is None else retries,
-            delays=self._retry_delays(),
-            repeat_in_new_session=repeat_in_new_session,
-            ack_id=ack_id,
-        )
-
-    def _join(self, group: str, purpose: Purpose) -> Operation:
-        operation = self._submit(wire.JoinGroup(group))
-        operation.purpose = purpose
-        self._membership.hold(group)
-        return operation
-
     def _control(
         self, message: wire.Control | wire.UnknownMessage, size: int, now: float, outputs: list[Output]
     ) -> None:
         match message:
             case wire.Ack():
-                if operation := self._pending.acknowledge(message, now):
-                    self.counts.last_round_trip = now - operation.written_at
-                    self._settle(operation, outputs)
+                self._measured(self.outgoing.acknowledge(message, now, outputs))
             case wire.ConnectedMessage():
                 self._connected(message, now, outputs)
             case wire.DisconnectedMessage():
@@ -498,12 +320,13 @@ class Session:
                 if message.sequence_id is not None:
                     self._sequence.note(message.sequence_id, size, now)
             case wire.InvokeResponse():
-                if invocation := self._invocations.respond(message):
-                    outputs.append(invocation)
+                self.outgoing.respond(message, outputs)
             case _:  # a pong
-                round_trip = self._keep_alive.pong(now)
-                if round_trip is not None:
-                    self.counts.last_round_trip = round_trip
+                self._measured(self._keep_alive.pong(now))
+
+    def _measured(self, round_trip: float | None) -> None:
+        if round_trip is not None:
+            self.counts.last_round_trip = round_trip
 
     def _connected(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
         if message.connection_id != self.connection_id:
@@ -521,26 +344,11 @@ class Session:
         self._sequence.reset()
         self.state = "connected"
         self._proven = True
-        outputs.append(
-            Connected(connection_id=message.connection_id, user_id=message.user_id, first=self.counts.sessions == 1)
-        )
-        self._membership.new_session()
-        if self.counts.sessions > 1:
+        first = self.counts.sessions == 1
+        outputs.append(Connected(connection_id=message.connection_id, user_id=message.user_id, first=first))
+        if not first:
             outputs.append(Gap(session_lost=True))
-            self._rejoin(outputs)
-        self._pending.new_session()
-
-    def _rejoin(self, outputs: list[Output]) -> None:
-        """Join every group that was wanted in the last session, or let it go, as the user decided."""
-        joining = {each.message.group for each in self._pending if isinstance(each.message, wire.JoinGroup)}
-        for group in self._membership.wanted():
-            if group in joining:
-                continue
-            if self._settings.auto_rejoin:
-                self._join(group, "internal")
-            else:
-                self._membership.forget(group)
-                outputs.append(GroupRefused(group, None))
+        self.outgoing.session_begun(outputs, first=first)
 
     def _recovery_answered(self, frame: bytes, connection_id: str, now: float, outputs: list[Output]) -> None:
         """Take the first frame after a recovery: whatever it is, the session lives, unless it begins another."""
@@ -556,7 +364,7 @@ class Session:
         self._proven = True
         self.state = "connected"
         self._sequence.rearm(now)
-        self._pending.refill()
+        self.outgoing.session_recovered()
         outputs.append(Recovered(connection_id=connection_id))
 
     def _lose_session(self, outputs: list[Output]) -> None:
@@ -566,19 +374,4 @@ class Session:
         self.counts.connected_since = None
         self._reconnection_token = None
         self._recovery = None
-        for operation in self._pending.session_lost():
-            self._settle(operation, outputs)
-
-    def _settle(self, operation: Operation, outputs: list[Output]) -> None:
-        """An operation has its outcome: let membership know, and whoever waits."""
-        message, outcome = operation.message, operation.outcome
-        if isinstance(message, wire.JoinGroup):
-            if operation.purpose == "explicit" and isinstance(outcome, Done):
-                self._membership.join(message.group)
-            self._membership.release(message.group, maybe_joined=not isinstance(outcome, Refused))
-            if operation.purpose == "internal" and not isinstance(outcome, Done):
-                missing = wire.WireError("Timeout", "no ack came in time")
-                error = outcome.error if isinstance(outcome, Refused) else missing
-                outputs.append(GroupRefused(message.group, error))
-        if operation.purpose != "internal":
-            outputs.append(operation)
+        self.outgoing.session_lost(outputs)

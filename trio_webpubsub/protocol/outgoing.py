@@ -1,0 +1,311 @@
+"""What callers ask of the client, and the groups that they want to be in: the upstream half of a session.
+
+The caller's side is `send`, `join`, `subscribe` and the like; the rest is for `session.Session`, which tells what
+became of the transport and the session. Three machines work together here: `pending` keeps the operations with an ack
+id, `membership` the wanted groups, and `invocations` the events whose answer is waited for. What connects them are
+these rules:
+
+* A group is wanted as soon as its join is queued; when the join ends without success, that wish ends as well.
+* A join whose caller went away after it was written is undone by a leave.
+* In a new session every wanted group is joined anew. A refused rejoin is told as `GroupRefused`, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from . import wire
+from .codec import Codec
+from .invocations import Invocation, Invocations
+from .membership import Membership
+from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
+from .session_values import GroupRefused, Output, SessionSettings
+from .ticket import PendingOperation, TicketContents
+
+
+class Outgoing:
+    """All that waits to be written, or for an answer, and why."""
+
+    def __init__(self, codec: Codec, settings: SessionSettings, *, retry_delays: Callable[[], Iterator[float]]) -> None:
+        self._codec = codec
+        self._settings = settings
+        self._retry_delays = retry_delays
+        self._pending = PendingOperations(
+            codec,
+            window=settings.max_in_flight,
+            ack_timeout=settings.ack_timeout,
+            max_message_size=settings.max_message_size,
+        )
+        self._membership = Membership()
+        self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
+
+    # What callers ask for
+
+    def send(
+        self,
+        message: wire.SendToGroup | wire.SendEvent,
+        *,
+        repeat_in_new_session: bool = False,
+        retries: int | None = None,
+        ack_id: int | None = None,
+    ) -> Operation:
+        """Queue an acknowledged send.
+
+        Raises:
+            MessageTooLarge: nothing was queued.
+            ValueError: no operation of this session failed under ``ack_id``.
+        """
+        if retries is None and isinstance(message, wire.SendEvent):
+            retries = 0  # an event whose handler failed would run it again: that is for the caller to decide
+        return self._submit(message, retries=retries, repeat_in_new_session=repeat_in_new_session, ack_id=ack_id)
+
+    def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
+        """Queue a send that nobody waits for. Only while `session.Session.can_post`.
+
+        Raises:
+            MessageTooLarge: nothing was queued.
+        """
+        self._pending.post(self._pending.encode(message))
+
+    def invoke(self, message: wire.Invoke, now: float) -> Invocation:
+        """Queue an invocation. Only while `session.Session.can_post`.
+
+        Raises:
+            MessageTooLarge: nothing was queued.
+        """
+        invocation = self._invocations.start(now)
+        try:
+            frame = self._pending.encode(msgspec.structs.replace(message, invocation_id=invocation.invocation_id))
+        except BaseException:
+            self._invocations.withdraw(invocation)
+            raise
+        self._pending.post(frame)
+        return invocation
+
+    def withdraw_invocation(self, invocation: Invocation) -> None:
+        """The caller of an invocation went away: the service is told once."""
+        frame = self._invocations.withdraw(invocation)
+        if frame is not None:
+            self._pending.post(frame)
+
+    def join(self, group: str) -> Operation:
+        """Queue a join that makes ``group`` wanted for as long as it is pending, and for good when it succeeds."""
+        return self._join(group, "explicit")
+
+    def leave(self, group: str) -> Operation:
+        """End the explicit wish for ``group`` and queue its leave."""
+        operation = self._submit(wire.LeaveGroup(group))
+        if self._membership.forget(group):
+            operation.purpose = "explicit"
+        return operation
+
+    def withdraw(self, operation: Operation) -> None:
+        """The caller of an operation went away: it is not written any more; a written join is undone by a leave."""
+        if operation.outcome is not None:
+            return
+        self._pending.withdraw(operation)
+        match operation.message:
+            case wire.JoinGroup(group=group):
+                self._membership.release(group, maybe_joined=operation.writes > 0)
+            case wire.LeaveGroup(group=group) if operation.purpose == "explicit" and not operation.writes:
+                self._membership.join(group)
+            case _:
+                pass
+
+    def subscribe(self, group: str) -> Operation:
+        """A subscription to ``group`` opens, which makes it wanted; gives its join, already queued."""
+        operation = self._join(group, "subscription")
+        self._membership.subscribe(group)
+        return operation
+
+    def unsubscribe(self, group: str, *, maybe_joined: bool) -> None:
+        """A subscription to ``group`` ended; the last one leaves it, unless it was joined explicitly or never."""
+        self._membership.unsubscribe(group, maybe_joined=maybe_joined)
+
+    def is_subscribed(self, group: str) -> bool:
+        """Whether an open subscription holds ``group``."""
+        return self._membership.is_subscribed(group)
+
+    # How much there is
+
+    def __len__(self) -> int:
+        """Number of operations without an outcome."""
+        return len(self._pending)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Size of their frames."""
+        return self._pending.bytes
+
+    @property
+    def posted_bytes(self) -> int:
+        """Size of the posts that wait for the writer."""
+        return self._pending.posted_bytes
+
+    @property
+    def idle(self) -> bool:
+        """True when no frame waits to be written."""
+        return self._pending.idle
+
+    @property
+    def leaving(self) -> bool:
+        """Whether there are groups to leave, for which no frame waits yet."""
+        return self._membership.leaving
+
+    @property
+    def deadline(self) -> float:
+        """When `expire` has something to do."""
+        return min(self._pending.deadline, self._invocations.deadline)
+
+    # What the session tells
+
+    def take(self, now: float, budget: int) -> list[bytes]:
+        """Give frames to write now, about ``budget`` bytes of them."""
+        if self._membership.leaving:
+            self._leave_unwanted()
+        return self._pending.take(now, budget)
+
+    def acknowledge(self, ack: wire.Ack, now: float, outputs: list[Output]) -> float | None:
+        """Take the service's word; gives the round trip in seconds if that decided an operation."""
+        operation = self._pending.acknowledge(ack, now)
+        if operation is None:
+            return None
+        self._settle(operation, outputs)
+        return now - operation.written_at
+
+    def respond(self, response: wire.InvokeResponse, outputs: list[Output]) -> None:
+        """Take the answer to an invocation."""
+        if invocation := self._invocations.respond(response):
+            outputs.append(invocation)
+
+    def expire(self, now: float, outputs: list[Output]) -> None:
+        """Time has passed: retries are due, overdue acks are asked for or given up, and so are responses."""
+        self._settle_all(self._pending.expire(now), outputs)
+        for invocation in self._invocations.expire(now):
+            outputs.append(invocation)
+            self._pending.post(self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id)))
+
+    def transport_ended(self, code: int, outputs: list[Output]) -> int:
+        """Throw away what was meant for the transport, which ended with ``code``; gives the number of posts lost."""
+        if (operation := self._pending.refused_with(code)) is not None:
+            self._settle(operation, outputs)
+        outputs += self._invocations.fail_all()
+        return self._pending.transport_ended()
+
+    def session_recovered(self) -> None:
+        """Queue all that is pending for the new transport."""
+        self._pending.refill()
+
+    def session_lost(self, outputs: list[Output]) -> None:
+        """Settle what cannot outlive the session."""
+        self._settle_all(self._pending.session_lost(), outputs)
+
+    def session_begun(self, outputs: list[Output], *, first: bool) -> None:
+        """Queue all that is pending under new ids, and after the ``first`` session a join for every wanted group."""
+        self._membership.new_session()
+        if not first:
+            self._rejoin(outputs)
+        self._pending.new_session()
+
+    def stop(self) -> list[Output]:
+        """Give everything its last outcome."""
+        return [*self._pending.stop(), *self._invocations.fail_all()]
+
+    # The hand-over to another process
+
+    def hand_over(self) -> tuple[list[PendingOperation], int, list[str], list[Output]]:
+        """Give away what is pending, the newest ack id and the wanted groups; and what callers are told."""
+        self._leave_unwanted()
+        operations = [
+            PendingOperation.of(
+                each.message,
+                ack_id=each.ack_id,
+                written=each.writes > 0,
+                retries=each.retries,
+                repeat_in_new_session=each.repeat_in_new_session,
+            )
+            for each in self._pending
+        ]
+        told = [each for each in self._pending.hand_over() if each.purpose != "internal"]
+        return operations, self._pending.last_id, self._membership.wanted(), [*told, *self._invocations.fail_all()]
+
+    def resume(self, contents: TicketContents) -> None:
+        """Go on with what another process had pending; nobody here waits for it."""
+        for group in contents.groups:
+            self._membership.join(group)
+        self._pending.resume(contents.last_ack_id)
+        for each in contents.operations:
+            operation = Operation(
+                message=each.message,
+                retries=each.retries,
+                repeat_in_new_session=each.repeat_in_new_session,
+                ack_id=each.ack_id,
+                frame=self._codec.encode_upstream(each.message),
+                delays=self._retry_delays(),
+                purpose="internal",
+                writes=int(each.written),
+            )
+            if isinstance(operation.message, wire.JoinGroup):
+                self._membership.hold(operation.message.group)
+            self._pending.restore(operation)
+
+    # Inside
+
+    def _submit(
+        self,
+        message: Acknowledged,
+        *,
+        retries: int | None = None,
+        repeat_in_new_session: bool = False,
+        ack_id: int | None = None,
+    ) -> Operation:
+        return self._pending.submit(
+            message,
+            retries=self._settings.send_retries if retries is None else retries,
+            delays=self._retry_delays(),
+            repeat_in_new_session=repeat_in_new_session,
+            ack_id=ack_id,
+        )
+
+    def _join(self, group: str, purpose: Purpose) -> Operation:
+        operation = self._submit(wire.JoinGroup(group))
+        operation.purpose = purpose
+        self._membership.hold(group)
+        return operation
+
+    def _leave_unwanted(self) -> None:
+        for group in self._membership.take_leaves():
+            # Acknowledged, so that it is written again if this transport loses it.
+            self._submit(wire.LeaveGroup(group)).purpose = "internal"
+
+    def _rejoin(self, outputs: list[Output]) -> None:
+        """Join every group that was wanted in the last session, or let it go, as the user decided."""
+        joining = {each.message.group for each in self._pending if isinstance(each.message, wire.JoinGroup)}
+        for group in self._membership.wanted():
+            if group in joining:
+                continue
+            if self._settings.auto_rejoin:
+                self._join(group, "internal")
+            else:
+                self._membership.forget(group)
+                outputs.append(GroupRefused(group, None))
+
+    def _settle_all(self, operations: Iterable[Operation], outputs: list[Output]) -> None:
+        for operation in operations:
+            self._settle(operation, outputs)
+
+    def _settle(self, operation: Operation, outputs: list[Output]) -> None:
+        """An operation has its outcome: let membership know, and whoever waits."""
+        message, outcome = operation.message, operation.outcome
+        if isinstance(message, wire.JoinGroup):
+            if operation.purpose == "explicit" and isinstance(outcome, Done):
+                self._membership.join(message.group)
+            self._membership.release(message.group, maybe_joined=not isinstance(outcome, Refused))
+            if operation.purpose == "internal" and not isinstance(outcome, Done):
+                missing = wire.WireError("Timeout", "no ack came in time")
+                error = outcome.error if isinstance(outcome, Refused) else missing
+                outputs.append(GroupRefused(message.group, error))
+        if operation.purpose != "internal":
+            outputs.append(operation)
