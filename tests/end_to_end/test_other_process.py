@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processe
 
 
 @asynccontextmanager
-async def emulator_process(port: int = 0) -> AsyncIterator[tuple[trio.Process, str]]:
+async def emulator_process(port: int = 0) -> AsyncGenerator[tuple[trio.Process, str], None]:
     """Run an emulator in a process of its own; gives it and its connection string."""
     command = [sys.executable, "-m", "trio_webpubsub", "emulator", "--port", str(port)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
