@@ -21,6 +21,7 @@ from trio_webpubsub import (
     Connected,
     ConnectFailed,
     Disconnected,
+    Gap,
     GroupLost,
     Lifecycle,
     Recovered,
@@ -254,6 +255,54 @@ async def test_one_unreadable_frame_is_passed_over(autojump_clock: MockClock, se
         await peer.message(1, "fine")
         assert (await messages.receive()).data_error is not None
         assert (await messages.receive()).data == "fine"
+
+
+async def test_poison_in_a_message_harms_neither_the_link_nor_the_next_message(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    poison = [
+        r'{"type":"message","from":"server","dataType":"json","data":"\ud800","sequenceId":%d}',
+        r'{"type":"message","from":"server","dataType":"text","data":"\ud800","sequenceId":%d}',
+        '{"type":"message","from":"server","dataType":"json","data":' + "9" * 5_000 + ',"sequenceId":%d}',
+        '{"type":"message","from":"server","dataType":"json","data":1e400,"sequenceId":%d}',
+        '{"sequenceId":%d,"type":"message","from":"server","dataType":"json","data":' + "[" * 9_000 + "]" * 9_000 + "}",
+        '{"type":"message","from":"server","dataType":"unheard-of","data":"x","sequenceId":%d}',
+        '{"type":"unheard-of","sequenceId":%d}',
+    ]
+    with trio.fail_after(100):
+        async with open_client(URL, connector=service.connector) as client, client.server_messages() as messages:
+            peer = await service.next()
+            for number, frame in enumerate(poison):
+                await peer.websocket.send_message(frame % (2 * number + 1))
+                await peer.message(2 * number + 2, "fine", group=None)
+            got = [await messages.receive() for _ in range(2 * len(poison) - 1)]
+            assert [each.data for each in got].count("fine") == len(poison)
+            assert sum(each.data_error is not None for each in got) == len(poison) - 1
+            assert (await peer.receive())["sequenceId"] == 2 * len(poison)
+            assert client.statistics().recoveries == 0
+
+
+@pytest.mark.parametrize("frame", [b"\x81\x02\xff\xff", b"\x82\x7f" + (2**40).to_bytes(8, "big"), b"\xf1\x00"])
+async def test_a_violation_that_comes_again_after_a_recovery_ends_the_session(
+    autojump_clock: MockClock, service: RawService, frame: bytes
+) -> None:
+    with trio.fail_after(100):
+        async with (
+            open_client(URL, connector=service.connector) as client,
+            client.messages(gaps=True) as messages,
+        ):
+            peer = await service.next()
+            await peer.stream.send_all(frame)
+            peer = await recover(service)
+            await peer.stream.send_all(frame)
+            peer = await service.next()
+            assert "awps_connection_id" not in peer.query
+            await peer.message(1, "fine")
+            assert await messages.receive() == Gap(session_lost=True)
+            message = await messages.receive()
+            assert not isinstance(message, Gap)
+            assert message.data == "fine"
+            assert client.statistics().recoveries == 1
 
 
 # New sessions

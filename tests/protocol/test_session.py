@@ -187,6 +187,40 @@ def test_other_poison_after_a_recovery_is_another_matter() -> None:
     assert isinstance(session.step, Recover)
 
 
+def violate(session: Session, code: int = 1007) -> None:
+    session.transport_ended(code, "what was wrong", 0, violation=True)
+    session.transport_opened()
+
+
+def test_the_same_violation_in_the_same_place_after_a_recovery_ends_the_session() -> None:
+    session = connected()
+    receive(session, data(1))
+    violate(session)
+    assert session.state == "recovering"
+    receive(session, data(1))  # sent again, and then comes what the service cannot have meant
+    violate(session)
+    assert session.step == Reconnect()
+
+
+def test_a_violation_in_another_place_is_another_matter() -> None:
+    session = connected()
+    for sequence_id in range(1, 4):
+        receive(session, data(sequence_id))
+        violate(session)
+        assert isinstance(session.step, Recover)
+
+
+def test_our_own_close_codes_are_no_refusal_of_the_service() -> None:
+    session = connected()
+    operation = session.outgoing.send(text())
+    for sequence_id, code in enumerate([1009, 1009, 1008], 1):
+        session.take_frames(0)
+        receive(session, data(sequence_id))
+        violate(session, code)
+    assert operation.outcome is None
+    assert isinstance(session.step, Recover)
+
+
 # Sequence acks
 
 

@@ -40,12 +40,14 @@ _ABNORMAL = 1006
 class TransportEnded(Exception):
     """A connection is over: the peer closed it, broke the protocol, or is gone."""
 
-    def __init__(self, code: int, reason: str = "") -> None:
+    def __init__(self, code: int, reason: str = "", *, violation: bool = False) -> None:
         super().__init__(f"the connection ended with close code {code}")
         self.code = code
         """The peer's close code, 1005 if its close frame held none; 1006 when none came; or that of its violation."""
         self.reason = reason
         """The text of the peer's close frame, or what went wrong."""
+        self.violation = violation
+        """Whether the peer broke the protocol, so that the code is ours."""
 
 
 class FrameStream(trio.abc.Stream):
@@ -119,7 +121,7 @@ class FrameStream(trio.abc.Stream):
                 await self._control_changed.park()
             if self._ended is not None:
                 await trio.lowlevel.checkpoint()
-                raise TransportEnded(*self._ended)
+                raise TransportEnded(*self._ended, violation=self._reader.violation is not None)
             data = await self._receive(_RECEIVE_SIZE)
             messages = self._reader.feed(data)
             self._control += self._reader.take_control()

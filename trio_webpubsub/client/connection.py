@@ -78,7 +78,9 @@ class Connection:
             nursery.start_soon(self._tick, name=f"sequence-ack ticker {name}")
             nursery.start_soon(self._keep_alive, proof_timeout, name=f"keep-alive {name}")
             ended = await self._receive()
-            self._dispatch(self._session.transport_ended(ended.code, ended.reason, trio.current_time()), ())
+            now = trio.current_time()
+            outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
+            self._dispatch(outputs, ())
             if ended.code != ABNORMAL_CLOSURE:
                 with trio.move_on_after(LAST_WORDS):
                     await self._transport.finish()

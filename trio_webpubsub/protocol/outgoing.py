@@ -187,9 +187,14 @@ class Outgoing:
             outputs.append(invocation)
             self._pending.post(self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id)))
 
-    def transport_ended(self, code: int, outputs: list[Output]) -> int:
-        """Throw away what was meant for the transport, which ended with ``code``; gives the number of posts lost."""
-        if (operation := self._pending.refused_with(code)) is not None:
+    def transport_ended(self, code: int | None, outputs: list[Output]) -> int:
+        """Throw away what was meant for the transport; gives the number of posts lost.
+
+        Args:
+            code: the service's close code, if the service ended it.
+            outputs: where the outcomes go.
+        """
+        if code is not None and (operation := self._pending.refused_with(code)) is not None:
             self._settle(operation, outputs)
         outputs += self._invocations.fail_all()
         return self._pending.transport_ended()

@@ -76,7 +76,7 @@ class Session:
         self.user_id: str | None = None
         self._reconnection_token: str | None = None
         self._recovery: Recover | None = None
-        self._poison: list[int] = []
+        self._poison: tuple[int, ...] = ()  # what made a transport of this session worthless
 
         # Of the present transport
         self._open = False
@@ -156,11 +156,18 @@ class Session:
         """True when the transport brings nothing readable any more and should be aborted."""
         return len(self._unreadable_run) >= UNREADABLE_IN_A_ROW
 
-    def transport_ended(self, code: int, reason: str, now: float) -> list[Output]:
-        """The WebSocket is gone, with the close code that came (1006 if none)."""
+    def transport_ended(self, code: int, reason: str, now: float, *, violation: bool = False) -> list[Output]:
+        """The WebSocket is gone.
+
+        Args:
+            code: the close code that came, 1006 if none.
+            reason: what came with it.
+            now: the time.
+            violation: whether the service broke the protocol of WebSockets; then the code is what it was told.
+        """
         outputs: list[Output] = []
         was_proven = self._proven
-        self.counts.posts_lost += self.outgoing.transport_ended(code, outputs)
+        self.counts.posts_lost += self.outgoing.transport_ended(None if violation else code, outputs)
         self._open = self._proven = False
         if self.state == "stopped":
             return outputs
@@ -176,13 +183,16 @@ class Session:
             else:
                 self._lose_session(outputs)
         if self.state == "recovering":
-            run = self._unreadable_run[:UNREADABLE_IN_A_ROW]
-            poisoned = self.worthless and run == self._poison
-            if self.worthless:
-                self._poison = run
+            poison: tuple[int, ...] = ()
+            if violation:
+                poison = (code, self._sequence.newest)
+            elif self.worthless:
+                poison = tuple(self._unreadable_run[:UNREADABLE_IN_A_ROW])
             # The service sends unconfirmed frames again: what cannot be read would come back for ever.
-            if code == POLICY_VIOLATION or poisoned:
+            if (code == POLICY_VIOLATION and not violation) or (poison and poison == self._poison):
                 self._lose_session(outputs)
+            elif poison:
+                self._poison = poison
         return outputs
 
     def recovery_failed(self) -> list[Output]:
@@ -340,7 +350,7 @@ class Session:
         self.connection_id = message.connection_id
         self.user_id = message.user_id
         self.counts.connected_since = now
-        self._poison = []
+        self._poison = ()
         self._sequence.reset()
         self.state = "connected"
         self._proven = True
