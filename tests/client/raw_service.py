@@ -23,7 +23,7 @@ class MutableStream(trio.abc.Stream):
     """A stream that can be told to take notice of nothing any more."""
 
     def __init__(self, inner: MemoryStream) -> None:
-        self._inner = inner
+        self.inner = inner
         self._muted = False
 
     def silence(self) -> None:
@@ -32,23 +32,23 @@ class MutableStream(trio.abc.Stream):
 
     def abort(self) -> None:
         """Reset the connection."""
-        self._inner.abort()
+        self.inner.abort()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = await self._inner.receive_some(max_bytes)
+        data = await self.inner.receive_some(max_bytes)
         if self._muted:
             await trio.sleep_forever()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if not self._muted:
-            await self._inner.send_all(data)
+            await self.inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
+        await self.inner.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 class Peer:
@@ -64,6 +64,10 @@ class Peer:
     async def send(self, **message: Any) -> None:
         """Send a JSON message."""
         await self.websocket.send_message(msgspec.json.encode(message).decode())
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes, even over a stream that is silenced."""
+        await self.stream.inner.send_all(data)
 
     async def connected(self, connection_id: str = "c-1", *, token: str | None = "canary-token") -> None:
         """Send the message that begins a session."""

@@ -237,6 +237,23 @@ async def test_many_drops_lose_repeat_and_reorder_nothing(autojump_clock: MockCl
             messages.receive_nowait()
 
 
+async def test_a_service_that_closes_and_keeps_the_connection_open_is_left(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    with trio.fail_after(100):
+        async with open_client(URL, connector=service.connector) as client, client.lifecycle() as news:
+            peer = await service.next()
+            start = trio.current_time()
+            peer.stream.silence()  # it takes no notice of the answer
+            await peer.send_raw(b"\x88\x02" + (1001).to_bytes(2, "big"))
+            peer = await recover(service)
+            assert trio.current_time() - start < 5
+            seen = [await news.receive() for _ in range(3)]
+            assert [type(each) for each in seen] == [Connected, Disconnected, Recovered]
+            assert isinstance(seen[1], Disconnected)
+            assert seen[1].code == 1001
+
+
 async def test_three_unreadable_frames_drop_the_link(autojump_clock: MockClock, service: RawService) -> None:
     async with open_client(URL, connector=service.connector) as client:
         peer = await service.next()
