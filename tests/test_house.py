@@ -39,6 +39,9 @@ ALLOWED_IN_ONE_MODULE = {
     "protocol.protobuf_upstream": {"google"},
     "protocol.webpubsub_pb2": {"google"},
     "webhooks.serve": {"listener"},
+    "emulator.directory": {"jwt"},
+    "emulator.rest_requests": {"msgspec"},
+    "service.tracing": {"opentelemetry"},
     "testing.pytest_plugin": {"pytest"},
 }
 

@@ -11,6 +11,8 @@ import pytest
 import trio.testing
 
 from trio_webpubsub._shell.clock import wall_time
+from trio_webpubsub._shell.randomness import system_bytes
+from trio_webpubsub.emulator.directory import Directory
 from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, Hubs
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.emulator.rest import RestApi
@@ -30,7 +32,10 @@ class Place:
     def __init__(self) -> None:
         self.hubs = Hubs(HubLimits())
         self.delivered: list[tuple[str | None, str, bytes, list[int]]] = []
-        self.rest = RestApi(self.hubs, self.perform, keys=[KEY, SECOND], endpoint_host="localhost:8080")
+        self.directory = Directory(system_bytes)
+        self.rest = RestApi(
+            self.hubs, self.perform, keys=[KEY, SECOND], endpoint_host="localhost:8080", directory=self.directory
+        )
         for transport, connection_id, user_id, groups in (
             (1, "c-1", "ann", ["lobby", "a/b"]),
             (2, "c-2", "ann", ["lobby"]),
@@ -223,7 +228,6 @@ def test_parameters_that_are_taken(place: Place, query: str) -> None:
         (f"{ALL}?messageTtlSeconds=", "0 to 300"),
         (f"{ALL}?messageTtlSeconds={'9' * 5000}", "0 to 300"),
         (f"{ALL}?messageTtlSeconds=1&messageTtlSeconds=1", "more than once"),
-        (f"{ALL}?filter=userId%20eq%20%27ann%27", "does not serve filters yet"),
         ("/api/hubs/1chat/:send", "hub name"),
         ("/api/hubs/a%2Fb/:send", "hub name"),
         ("/api/hubs/%FF/:send", "percent-encoded UTF-8"),
@@ -243,6 +247,19 @@ def test_requests_that_are_bad(place: Place, target: str, why: str) -> None:
     assert place.delivered == []
 
 
+def test_a_filter_chooses(place: Place) -> None:
+    assert place.send(f"{ALL}?filter=userId%20eq%20%27ann%27%20and%20not(connectionId%20eq%20%27c-1%27)").status == 202
+    assert place.delivered == [(None, "text", b"hi", [2])]
+
+
+def test_a_bad_filter_is_told_as_the_official_clients_expect(place: Place) -> None:
+    response = place.send(f"{ALL}?filter=userId%20eq")
+    assert response.status == 400
+    assert dict(response.headers)["content-type"].startswith("text/plain")
+    message = error_of(response)["message"]
+    assert message == "Invalid syntax for 'the end' at position 9: a value is expected here"
+
+
 def test_a_connection_has_no_filter(place: Place) -> None:
     assert place.send("/api/hubs/chat/connections/c-1/:send?filter=x").status == 202
 
@@ -254,7 +271,7 @@ def test_a_connection_has_no_filter(place: Place) -> None:
         ("PUT", ALL),
         ("POST", "/"),
         ("POST", "/api/hubs/chat"),
-        ("POST", "/api/hubs/chat/:closeConnections"),
+        ("POST", "/api/hubs/chat/:openConnections"),
         ("POST", "/api/hubs/chat/rooms/a/:send"),
         ("POST", "/api/hubs/chat/groups//:send"),
         ("POST", "/api/hubs/chat/connections//:send"),
@@ -262,7 +279,8 @@ def test_a_connection_has_no_filter(place: Place) -> None:
         ("POST", "/api/hubs//:send"),
         ("POST", "/api/hubs/chat/:send/"),
         ("GET", "/api/health"),
-        ("HEAD", "/api/hubs/chat/users/ann"),
+        ("GET", "/api/hubs/chat/users/ann"),
+        ("PATCH", "/api/hubs/chat/connections/c-1"),
     ],
 )
 def test_operations_that_do_not_exist(place: Place, method: str, target: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 import trio.testing
 
 from trio_webpubsub._shell.connector import Connector, connect_tcp
+from trio_webpubsub._shell.randomness import system_bytes
+from trio_webpubsub.emulator.directory import Directory
 from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, Hubs
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.emulator.rest import RestApi
@@ -38,7 +40,8 @@ def listener_for(delivered: Delivered) -> Listener:
     hub.connect(1, ConnectRequest(connection_id="c:1/2", user_id="o'neil+1@example.org", groups=["tenant/7 ~é+%"]))
     hub.answer_connect(1, ConnectAccepted())
     hub.transport_opened(1)
-    return Listener(RestApi(hubs, delivered.perform, keys=[KEY], endpoint_host="x").handle, no_websocket)
+    rest = RestApi(hubs, delivered.perform, keys=[KEY], endpoint_host="x", directory=Directory(system_bytes))
+    return Listener(rest.handle, no_websocket)
 
 
 @asynccontextmanager
@@ -87,8 +90,8 @@ async def test_refusals_come_back_as_errors(autojump_clock: trio.testing.MockClo
             await service.send_to_all("hi")
         assert refused.value.status_code == 401
     async with service_at(8080, connector) as service:
-        with pytest.raises(InvalidRequest, match="does not serve filters yet") as invalid:
-            await service.send_to_all("hi", filter="userId eq 'ann'")
+        with pytest.raises(InvalidRequest, match=r"Invalid syntax for '\.x' at position 6") as invalid:
+            await service.send_to_all("hi", filter="userid.x")
         assert (invalid.value.status_code, invalid.value.error_code) == (400, "Error.BadRequest")
         with pytest.raises(InvalidRequest):
             await service.send_to_all(bytes(2_000_000))

@@ -3,28 +3,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_webpubsub.protocol import operations
 from trio_webpubsub.protocol.operations import (
     Operation,
-    encode_message,
-    read_error,
     send_to_all,
     send_to_connection,
     send_to_group,
     send_to_user,
 )
+from trio_webpubsub.protocol.rest_answers import read_error
+from trio_webpubsub.protocol.rest_messages import encode_message
 
 
 def test_send_to_all() -> None:
     operation = send_to_all("chat", "hi")
     assert operation == Operation(
-        method="POST", path="/api/hubs/chat/:send", headers=(("content-type", "text/plain"),), body=b"hi"
+        name="send_to_all",
+        method="POST",
+        path="/api/hubs/chat/:send",
+        headers=(("content-type", "text/plain"),),
+        body=b"hi",
+        repeatable=False,
     )
     assert operation.target() == "/api/hubs/chat/:send?api-version=2024-12-01"
 
@@ -188,3 +195,138 @@ def test_how_an_error_reads(status: int, headers: dict[str, str], body: bytes, c
 @given(st.binary())
 def test_any_error_reads_as_something(body: bytes) -> None:
     assert read_error(500, {}, body)[1]
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "target"),
+    [
+        (operations.health(), "HEAD", "/api/health?"),
+        (operations.connection_exists("chat", "c/1"), "HEAD", "/api/hubs/chat/connections/c%2F1?"),
+        (operations.group_exists("chat", "a b"), "HEAD", "/api/hubs/chat/groups/a%20b?"),
+        (operations.user_exists("chat", "ann"), "HEAD", "/api/hubs/chat/users/ann?"),
+        (operations.close_connection("chat", "c"), "DELETE", "/api/hubs/chat/connections/c?"),
+        (
+            operations.close_connection("chat", "c", reason="a&b"),
+            "DELETE",
+            "/api/hubs/chat/connections/c?reason=a%26b&",
+        ),
+        (
+            operations.close_all_connections("chat", excluded=["c", "d"], reason="r"),
+            "POST",
+            "/api/hubs/chat/:closeConnections?excluded=c&excluded=d&reason=r&",
+        ),
+        (operations.close_group_connections("chat", "g"), "POST", "/api/hubs/chat/groups/g/:closeConnections?"),
+        (
+            operations.close_user_connections("chat", "u", excluded=["c"]),
+            "POST",
+            "/api/hubs/chat/users/u/:closeConnections?excluded=c&",
+        ),
+        (operations.list_connections("chat", "g"), "GET", "/api/hubs/chat/groups/g/connections?"),
+        (
+            operations.list_connections("chat", "g", limit=9, page_size=2),
+            "GET",
+            "/api/hubs/chat/groups/g/connections?maxpagesize=2&top=9&",
+        ),
+        (operations.add_connection_to_group("chat", "g", "c"), "PUT", "/api/hubs/chat/groups/g/connections/c?"),
+        (operations.remove_connection_from_group("chat", "g", "c"), "DELETE", "/api/hubs/chat/groups/g/connections/c?"),
+        (operations.remove_connection_from_all_groups("chat", "c"), "DELETE", "/api/hubs/chat/connections/c/groups?"),
+        (operations.add_user_to_group("chat", "g", "u"), "PUT", "/api/hubs/chat/users/u/groups/g?"),
+        (operations.remove_user_from_group("chat", "g", "u"), "DELETE", "/api/hubs/chat/users/u/groups/g?"),
+        (operations.remove_user_from_all_groups("chat", "u"), "DELETE", "/api/hubs/chat/users/u/groups?"),
+        (
+            operations.grant_permission("chat", "sendToGroup", "c", target_name="g/1"),
+            "PUT",
+            "/api/hubs/chat/permissions/sendToGroup/connections/c?targetName=g%2F1&",
+        ),
+        (
+            operations.revoke_permission("chat", "joinLeaveGroup", "c", target_name=None),
+            "DELETE",
+            "/api/hubs/chat/permissions/joinLeaveGroup/connections/c?",
+        ),
+        (
+            operations.has_permission("chat", "sendToGroup", "c", target_name="g"),
+            "HEAD",
+            "/api/hubs/chat/permissions/sendToGroup/connections/c?targetName=g&",
+        ),
+        (operations.generate_client_token("chat"), "POST", "/api/hubs/chat/:generateToken?minutesToExpire=60&"),
+        (
+            operations.generate_client_token(
+                "chat",
+                user_id="ann",
+                roles=["r", "s"],
+                groups=["g"],
+                lifetime=timedelta(seconds=61),
+                client_protocol="mqtt",
+            ),
+            "POST",
+            "/api/hubs/chat/:generateToken?userId=ann&role=r&role=s&group=g&minutesToExpire=2&clientType=MQTT&",
+        ),
+        (operations.any_request("get", "/api/x", {"a": "b c"}, b""), "GET", "/api/x?a=b%20c&"),
+        (
+            operations.next_page(operations.list_connections("chat", "g", limit=9), "top=7&API-Version=x&t=a%2Bb%3D"),
+            "GET",
+            "/api/hubs/chat/groups/g/connections?top=7&t=a%2Bb%3D&",
+        ),
+    ],
+)
+def test_every_other_operation(operation: Operation, method: str, target: str) -> None:
+    assert operation.method == method
+    assert operation.target() == f"{target}api-version=2024-12-01"
+    assert operation.body == b""
+    assert operation.repeatable
+
+
+def test_changes_to_many_connections() -> None:
+    operation = operations.add_connections_to_groups("chat", ["a", "b"], filter="userId eq 'ann'")
+    assert (operation.method, operation.path) == ("POST", "/api/hubs/chat/:addToGroups")
+    assert operation.headers == (("content-type", "application/json"),)
+    assert operation.body == b"""{"groups":["a","b"],"filter":"userId eq 'ann'"}"""
+    operation = operations.remove_connections_from_groups("chat", iter(["a"]))
+    assert (operation.path, operation.body) == ("/api/hubs/chat/:removeFromGroups", b'{"groups":["a"]}')
+
+
+def test_metadata_travels_in_headers() -> None:
+    operation = send_to_group("chat", "g", "hi", metadata={"Trace": "7"})
+    assert operation.headers == (("content-type", "text/plain"), ("x-webpubsub-metadata-Trace", "7"))
+    with pytest.raises(ValueError, match="metadata"):
+        send_to_all("chat", "hi", metadata={"a b": "c"})
+
+
+def test_a_version_among_the_parameters_counts() -> None:
+    assert operations.any_request("GET", "/x", {"api-version": "1"}, b"").target() == "/x?api-version=1"
+    assert not operations.any_request("POST", "/x", {}, b"y").repeatable
+
+
+WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
+    (lambda: operations.list_connections("chat", "g", limit=0), ValueError, "limit is a number from 1"),
+    (
+        lambda: operations.list_connections("chat", "g", page_size=201),
+        ValueError,
+        "page_size is a number from 1 to 200",
+    ),
+    (lambda: operations.list_connections("chat", "g", page_size=cast("int", "2")), TypeError, "page_size is an int"),
+    (lambda: operations.next_page(operations.health(), "a b"), ValueError, "no continuation token"),
+    (lambda: operations.next_page(operations.health(), ""), ValueError, "no continuation token"),
+    (lambda: operations.next_page(operations.health(), "a#b"), ValueError, "no continuation token"),
+    (lambda: operations.add_connections_to_groups("chat", []), ValueError, "no groups"),
+    (lambda: operations.add_connections_to_groups("chat", "abc"), TypeError, "groups takes several"),
+    (lambda: operations.add_connections_to_groups("chat", ["a"], filter=" "), ValueError, "filter cannot be empty"),
+    (
+        lambda: operations.has_permission("chat", cast("Any", "fly"), "c", target_name="g"),
+        ValueError,
+        "one of joinLeaveGroup, sendToGroup",
+    ),
+    (lambda: operations.has_permission("chat", "sendToGroup", "c", target_name=""), ValueError, "group name"),
+    (lambda: operations.generate_client_token("chat", lifetime=timedelta(0)), ValueError, "must be positive"),
+    (lambda: operations.generate_client_token("chat", groups="abc"), TypeError, "groups takes several"),
+    (lambda: operations.close_connection("chat", "c", reason="\ud800"), ValueError, "lone surrogate"),
+    (lambda: operations.any_request("G T", "/x", {}, b""), ValueError, "a method is a word"),
+    (lambda: operations.any_request("GET", "/x?y", {}, b""), ValueError, "a path starts with a slash"),
+    (lambda: operations.any_request("GET", "/a/../x", {}, b""), ValueError, "a path starts with a slash"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "why"), WRONG)
+def test_what_no_operation_takes(call: Callable[[], object], error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        call()

@@ -290,3 +290,12 @@ def test_nonsense_is_an_invalid_token(token: str) -> None:
     with pytest.raises(InvalidToken):
         verify(token)
     expires_at(token)
+
+
+def test_more_headers_and_who_asks() -> None:
+    token = client_access_token(KEY, audience="https://x", now=NOW, lifetime=60, headers={"kid": "7"})
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": "7"}
+    with pytest.raises(ValueError, match="not for extra headers: alg"):
+        client_access_token(KEY, audience="https://x", now=NOW, lifetime=60, headers={"alg": "none"})
+    claims = jwt.decode(request_token(KEY, url="https://x", now=NOW, user="ann"), options={"verify_signature": False})
+    assert claims["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"] == "ann"

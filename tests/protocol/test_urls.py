@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_webpubsub.protocol.urls import Address, ClientUrl, client_audience, client_url, is_loopback, redact
+from trio_webpubsub.protocol.urls import (
+    Address,
+    ClientUrl,
+    client_audience,
+    client_base_url,
+    client_url,
+    is_loopback,
+    redact,
+)
 
 SECRET = "eyJhbGciOi.canary.c2VjcmV0"
 
@@ -234,3 +242,11 @@ def test_not_loopback(host: str) -> None:
 )
 def test_a_url_without_its_tokens(url: str, left: str) -> None:
     assert ClientUrl.parse(url).without_tokens() == left
+
+
+def test_other_client_protocols_have_paths_of_their_own() -> None:
+    assert client_audience("https://x", "chat", "mqtt") == "https://x/clients/mqtt/hubs/chat"
+    assert client_base_url("https://x", "chat", "socketio") == "wss://x/clients/socketio/hubs/chat"
+    unheard_of: Any = "smoke signals"
+    with pytest.raises(ValueError, match="one of default, mqtt, socketio"):
+        client_audience("https://x", "chat", unheard_of)

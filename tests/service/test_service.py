@@ -224,7 +224,6 @@ async def test_a_client_access_url_is_anonymous_and_for_an_hour_by_default(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (301, ServiceError),
         (400, InvalidRequest),
         (401, AuthenticationFailed),
         (403, AuthenticationFailed),
@@ -255,6 +254,15 @@ async def test_an_error_has_the_kind_of_its_status(
         # The connection is still good, and nobody followed anything.
         peer.status = 202
         await service.send_to_all("hi")
+    assert len(peer.connects) == 1
+
+
+async def test_a_redirect_is_not_followed(autojump_clock: MockClock, peer: Peer) -> None:
+    peer.status = 307
+    async with service_of(peer) as service:
+        with pytest.raises(ServiceError, match="redirect, which is not followed") as caught:
+            await service.send_to_all("hi")
+    assert caught.value.status_code == 307
     assert len(peer.connects) == 1
 
 
@@ -290,7 +298,7 @@ async def hang(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> t
 
 
 async def test_a_service_that_is_not_there() -> None:
-    async with service_of(refuse) as service:
+    async with service_of(refuse, retries=0) as service:
         with pytest.raises(ServiceUnreachable, match="no connection to http://localhost:8080: nobody there") as caught:
             await service.send_to_all("hi")
     assert caught.value.status_code is None
@@ -298,7 +306,7 @@ async def test_a_service_that_is_not_there() -> None:
 
 
 async def test_a_service_that_lets_nobody_in(autojump_clock: MockClock) -> None:
-    async with service_of(hang, request_timeout=7) as service:
+    async with service_of(hang, request_timeout=7, retries=0) as service:
         with pytest.raises(ServiceUnreachable, match="no answer within 7 s"):
             await service.send_to_all("hi")
     assert trio.current_time() == 7
@@ -437,7 +445,7 @@ async def test_every_call_is_logged(autojump_clock: MockClock, peer: Peer, caplo
     caplog.set_level(logging.DEBUG, "trio_webpubsub.service")
     async with service_of(peer) as service:
         await service.send_to_group("g", "hi")
-    async with service_of(refuse) as service:
+    async with service_of(refuse, retries=0) as service:
         with pytest.raises(ServiceUnreachable):
             await service.send_to_all("hi")
     first, second = (record.getMessage() for record in caplog.records if record.name == "trio_webpubsub.service")

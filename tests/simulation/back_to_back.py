@@ -104,7 +104,7 @@ class World:
         while link is not None and link.up and frames:
             frames -= 1
             message = self.codec.decode_upstream(link.up.popleft())
-            for effect in (effects := self.hub.receive(link.number, message)):
+            for effect in (effects := self.hub.receive(link.number, message, now=self.now)):
                 if isinstance(effect, Deliver):
                     self.executed[effect.message.payload.body.decode()] += 1
             self._carry_out(effects)

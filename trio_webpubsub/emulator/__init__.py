@@ -4,6 +4,7 @@
 does no real IO, so that tests of whole programs run on a virtual clock.
 """
 
+from .directory import DirectoryRole
 from .emulator import (
     DEFAULT_ACCESS_KEY,
     DEFAULT_PORT,
@@ -17,6 +18,7 @@ from .hub.limits import HubLimits
 __all__ = [
     "DEFAULT_ACCESS_KEY",
     "DEFAULT_PORT",
+    "DirectoryRole",
     "EmulatedConnection",
     "Emulator",
     "HubLimits",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -21,6 +21,7 @@ from ..listener.cuttable import CuttableStream
 from ..protocol.names import check_hub
 from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
+from .directory import OWNER, Directory, DirectoryRole
 from .hub.limits import HubLimits
 from .rest import RestApi
 from .switchboard import Link, Switchboard
@@ -66,6 +67,7 @@ class Emulator:
         switchboard: Switchboard,
         connector: Connector,
         refusals: list[int | None],
+        directory: Directory,
     ) -> None:
         self.endpoint = endpoint
         """``http://host:port``, as it stands in the connection string."""
@@ -74,6 +76,7 @@ class Emulator:
         self._access_key = access_key
         self._switchboard = switchboard
         self._refusals = refusals
+        self._directory = directory
 
     def __repr__(self) -> str:
         return f"<Emulator at {self.endpoint}>"
@@ -119,6 +122,16 @@ class Emulator:
             groups=groups,
         )
         return client_url(self.endpoint, hub, token)
+
+    def credential(self, role: DirectoryRole = OWNER) -> Callable[[], Awaitable[str]]:
+        """Give a credential as Entra ID would: ``open_service(emulator.endpoint, hub, credential=...)``.
+
+        It is an async callable, whose tokens only this emulator accepts.
+
+        Args:
+            role: ``"Web PubSub Service Owner"`` may do everything, ``"Web PubSub Service Reader"`` only look.
+        """
+        return self._directory.credential(role)
 
     # Looks inside
 
@@ -333,7 +346,8 @@ async def open_emulator(
     clients = Clients(
         switchboard, keys=[access_key], endpoint_host=address, refusals=refusals, random_bytes=random_bytes
     )
-    rest = RestApi(switchboard.hubs, switchboard.perform, keys=[access_key], endpoint_host=address)
+    directory = Directory(random_bytes)
+    rest = RestApi(switchboard.hubs, switchboard.perform, keys=[access_key], endpoint_host=address, directory=directory)
     doors = _Doors(Listener(rest.handle, clients.serve), switchboard, sockets, refusals)
     emulator = Emulator(
         endpoint=f"http://{address}",
@@ -341,6 +355,7 @@ async def open_emulator(
         switchboard=switchboard,
         connector=doors.memory_connector(host, port) if in_memory else connect_tcp,
         refusals=refusals,
+        directory=directory,
     )
     async with doors:
         await doors.open.wait()

@@ -72,7 +72,7 @@ class Switchboard:
     def receive(self, hub: Hub, transport: Transport, connection_id: str, message: Upstream) -> None:
         """Pass on what a client sent, and do what comes of it."""
         was_behind = connection_id in hub.behind
-        self.perform(hub, hub.receive(transport, message))
+        self.perform(hub, hub.receive(transport, message, now=trio.current_time()))
         if was_behind and isinstance(message, SequenceAck):
             self._one_confirmed.unpark_all()
 

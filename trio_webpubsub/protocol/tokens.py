@@ -29,6 +29,8 @@ REQUEST_LIFETIME = 300.0
 """Seconds for which a token for REST calls is good."""
 
 _jws = jwt.PyJWS()
+_NAME_CLAIM = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"
+_RESERVED_HEADERS = frozenset({"alg", "typ", "b64", "crit"})
 _RESERVED_CLAIMS = frozenset({"aud", "exp", "iat", "nbf", "sub", "role", "webpubsub.group"})
 
 
@@ -42,6 +44,7 @@ def client_access_token(
     roles: Iterable[str] = (),
     groups: Iterable[str] = (),
     claims: Mapping[str, Any] | None = None,
+    headers: Mapping[str, Any] | None = None,
 ) -> str:
     """Sign the token with which a WebSocket client connects.
 
@@ -54,6 +57,7 @@ def client_access_token(
         roles: What it may do, such as ``webpubsub.joinLeaveGroup``.
         groups: What it is a member of from the beginning.
         claims: More claims, which the service shows to the connect event handler.
+        headers: More headers of the token.
 
     Raises:
         ValueError: a name that the service does not allow, an empty role, a lifetime that is not positive, or a claim
@@ -74,10 +78,14 @@ def client_access_token(
         content["role"] = all_roles
     if all_groups := _several(groups, "groups"):
         content["webpubsub.group"] = [check_group(group) for group in all_groups]
-    return jwt.encode(content, key, algorithm="HS256")
+    if headers and (taken := _RESERVED_HEADERS & headers.keys()):
+        raise ValueError(f"these headers of a token are not for extra headers: {', '.join(sorted(taken))}")
+    return jwt.encode(content, key, algorithm="HS256", headers=dict(headers or {}))
 
 
-def request_token(key: str, *, url: str, now: float, lifetime: float = REQUEST_LIFETIME) -> str:
+def request_token(
+    key: str, *, url: str, now: float, lifetime: float = REQUEST_LIFETIME, user: str | None = None
+) -> str:
     """Sign the token of one REST request.
 
     Args:
@@ -85,8 +93,12 @@ def request_token(key: str, *, url: str, now: float, lifetime: float = REQUEST_L
         url: The request's URL as it goes over the wire, query included.
         now: Seconds since 1970.
         lifetime: Seconds for which it is good.
+        user: Who is asking, for the service's logs.
     """
-    return jwt.encode({"aud": url, "exp": math.ceil(now + lifetime)}, key, algorithm="HS256")
+    content: dict[str, Any] = {"aud": url, "exp": math.ceil(now + lifetime)}
+    if user is not None:
+        content[_NAME_CLAIM] = user
+    return jwt.encode(content, key, algorithm="HS256")
 
 
 def verify_token(

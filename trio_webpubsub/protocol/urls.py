@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote
 
 from .names import check_text, is_hub
@@ -171,14 +172,43 @@ class ClientUrl:
         return f"ClientUrl({str(self)!r})"
 
 
-def client_audience(endpoint: str, hub: str) -> str:
-    """The ``aud`` of a client's token: always with http or https, never with ws, and without a query."""
-    return f"{endpoint}/client/hubs/{quote(hub, safe='')}"
+ClientProtocol: TypeAlias = Literal["default", "mqtt", "socketio"]
+"""How a client talks to the service: over the subprotocols of Web PubSub, MQTT, or Socket.IO."""
+
+_CLIENT_PATHS: dict[ClientProtocol, str] = {
+    "default": "client",
+    "mqtt": "clients/mqtt",
+    "socketio": "clients/socketio",
+}
 
 
-def client_url(endpoint: str, hub: str, token: str) -> str:
-    """The URL under which a client with this token connects to a hub at ``endpoint``, an ``http(s)://host[:port]``."""
-    return f"ws{client_audience(endpoint, hub).removeprefix('http')}?access_token={quote(token, safe='')}"
+def client_audience(endpoint: str, hub: str, client_protocol: ClientProtocol = "default") -> str:
+    """The ``aud`` of a client's token: always with http or https, never with ws, and without a query.
+
+    Raises:
+        ValueError: there is no such protocol.
+    """
+    if client_protocol not in _CLIENT_PATHS:
+        raise ValueError(f"client_protocol is one of {', '.join(_CLIENT_PATHS)}")
+    return f"{endpoint}/{_CLIENT_PATHS[client_protocol]}/hubs/{quote(hub, safe='')}"
+
+
+def client_base_url(endpoint: str, hub: str, client_protocol: ClientProtocol = "default") -> str:
+    """Where a client connects, at ``endpoint``, an ``http(s)://host[:port]``; without its token.
+
+    Raises:
+        ValueError: there is no such protocol.
+    """
+    return f"ws{client_audience(endpoint, hub, client_protocol).removeprefix('http')}"
+
+
+def client_url(endpoint: str, hub: str, token: str, client_protocol: ClientProtocol = "default") -> str:
+    """The URL under which a client with this token connects.
+
+    Raises:
+        ValueError: there is no such protocol.
+    """
+    return f"{client_base_url(endpoint, hub, client_protocol)}?access_token={quote(token, safe='')}"
 
 
 def is_loopback(host: str) -> bool:

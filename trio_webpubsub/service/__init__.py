@@ -1,5 +1,12 @@
 """The service's REST API: messages from the application to its clients, and the URLs with which clients connect."""
 
+from ..protocol.filters import odata
+from ..protocol.operations import API_VERSION
+from ..protocol.rest_answers import GroupMember, MemberPage
+from ..protocol.rest_messages import ContentType
+from ..protocol.roles import Permission, Role
+from ..protocol.urls import ClientProtocol
+from .credentials import AccessToken, Credential, KeyCredential, TokenCredential
 from .errors import (
     AuthenticationFailed,
     InvalidRequest,
@@ -9,16 +16,35 @@ from .errors import (
     TargetNotFound,
     Throttled,
 )
-from .service import Service, open_service
+from .opening import open_service
+from .pages import GroupMembers
+from .requests import Answer
+from .service import CallOptions, ClientAccess, Service
 
 __all__ = [
+    "API_VERSION",
+    "AccessToken",
+    "Answer",
     "AuthenticationFailed",
+    "CallOptions",
+    "ClientAccess",
+    "ClientProtocol",
+    "ContentType",
+    "Credential",
+    "GroupMember",
+    "GroupMembers",
     "InvalidRequest",
+    "KeyCredential",
+    "MemberPage",
     "OutcomeUnknown",
+    "Permission",
+    "Role",
     "Service",
     "ServiceError",
     "ServiceUnreachable",
     "TargetNotFound",
     "Throttled",
+    "TokenCredential",
+    "odata",
     "open_service",
 ]

@@ -1,46 +1,277 @@
-"""How requests show who sends them."""
+"""How requests show who sends them: an access key that signs, or tokens that Entra ID gives.
+
+A credential is asked for the token of each try of each request, and told when the service did not accept one.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import inspect
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
+import trio
+
+from .._shell.clock import wall_time
 from ..protocol import tokens
+from .errors import AuthenticationFailed
 
-_TOKENS_KEPT = 1_000
+DEFAULT_SCOPE = "https://webpubsub.azure.com/.default"
+
+_KEY_TOKENS_KEPT = 1_000
 _SPARE = 60.0
-"""Seconds before its end after which a token is not shown any more: requests take their time, and clocks differ."""
+"""Seconds before its end after which a key's token is not shown any more: requests take time, and clocks differ."""
+_REFRESH_BEFORE = 300.0
+"""The same for tokens of Entra ID, which take long to get."""
+_REFRESH_AGAIN = 30.0
+"""Seconds to wait after a refresh that failed, while the old token is still good."""
+_UNTOLD_LIFETIME = 60.0
+"""Seconds for which a token is used that does not say how long it is good."""
 
 
-class AccessKey:
-    """Signs tokens with an access key, and keeps those for requests, since signing costs more than sending."""
+@runtime_checkable
+class KeyCredential(Protocol):
+    """Holds an access key that may change while the program runs, as ``azure.core.credentials.AzureKeyCredential``."""
 
-    def __init__(self, key: str) -> None:
+    @property
+    def key(self) -> str:
+        """The key, read each time something is signed."""
+        ...
+
+
+@runtime_checkable
+class AccessToken(Protocol):
+    """A token and its end, as ``azure.core.credentials.AccessToken``."""
+
+    @property
+    def token(self) -> str:
+        """What is shown to the service."""
+        ...
+
+    @property
+    def expires_on(self) -> int:
+        """Until when it is good, in seconds since 1970."""
+        ...
+
+
+@runtime_checkable
+class TokenCredential(Protocol):
+    """Any synchronous credential of ``azure-identity``, such as ``DefaultAzureCredential()``."""
+
+    def get_token(self, *scopes: str, claims: str | None = None) -> AccessToken:
+        """Give a token; called in a worker thread."""
+        ...
+
+
+TokenSource: TypeAlias = Callable[[], Awaitable[AccessToken | str]]
+"""An async callable that gives a token: an `AccessToken`, or a ``str`` whose end is read from it."""
+
+Credential: TypeAlias = str | KeyCredential | TokenCredential | TokenSource
+"""An access key (or something that holds one), a credential of ``azure-identity``, or an async callable."""
+
+
+class _NotAsyncError(TypeError):
+    """Our own complaint, told from whatever a credential raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The service did not accept a token (401)."""
+
+    token: str = field(repr=False)
+    url: str
+    challenge: str
+    """Its ``WWW-Authenticate``."""
+
+
+class SignedRequests:
+    """Signs requests with an access key, and keeps the tokens, since signing costs more than sending."""
+
+    def __init__(self, key: str | KeyCredential, user: str | None) -> None:
         self._key = key
-        self._kept: dict[str, tuple[str, float]] = {}  # by URL, the oldest first: a token, and until when it is used
+        self._user = user
+        self._kept: dict[tuple[str, str], tuple[str, float]] = {}  # by key and URL, the oldest first; until when used
 
-    def request_token(self, url: str, now: float) -> str:
-        """Give a token for a request to ``url``; ``now`` is in seconds since 1970."""
-        token, until = self._kept.get(url, ("", -math.inf))
+    @property
+    def key(self) -> str:
+        """The key as it is now.
+
+        Raises:
+            AuthenticationFailed: there is none.
+        """
+        key = self._key if isinstance(self._key, str) else self._key.key
+        if not key:
+            raise AuthenticationFailed("the credential holds no access key at present")
+        return key
+
+    async def token(self, url: str, /) -> str:
+        """Give the token for a request to ``url``.
+
+        Cancellation: there is nothing to cancel.
+        """
+        now, place = wall_time(), (self.key, url)
+        token, until = self._kept.get(place, ("", -math.inf))
         if now >= until:
-            token = tokens.request_token(self._key, url=url, now=now)
-            self._kept.pop(url, None)
-            if len(self._kept) >= _TOKENS_KEPT:
+            token = tokens.request_token(place[0], url=url, now=now, user=self._user)
+            self._kept.pop(place, None)
+            if len(self._kept) >= _KEY_TOKENS_KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[url] = token, now + tokens.REQUEST_LIFETIME - _SPARE
+            self._kept[place] = token, now + tokens.REQUEST_LIFETIME - _SPARE
         return token
 
-    def client_token(
-        self,
-        *,
-        audience: str,
-        now: float,
-        lifetime: float,
-        user_id: str | None,
-        roles: Iterable[str],
-        groups: Iterable[str],
-    ) -> str:
-        """Give a token with which a client connects; see `tokens.client_access_token`."""
-        return tokens.client_access_token(
-            self._key, audience=audience, now=now, lifetime=lifetime, user_id=user_id, roles=roles, groups=groups
-        )
+    async def refused(self, refusal: Refusal) -> bool:
+        """Take a refusal; gives whether there is another token to try, which is so if the key has changed.
+
+        Cancellation: there is nothing to cancel.
+        """
+        return await self.token(refusal.url) != refusal.token
+
+
+class RequestedTokens:
+    """Gets tokens from Entra ID: kept until shortly before their end, and got by one caller for all who wait.
+
+    Who holds the lock gets the token; the others find it when they come in. One who is cancelled lets the next in.
+    """
+
+    def __init__(self, source: TokenCredential | TokenSource, scope: str) -> None:
+        self._source = source
+        self._scope = scope
+        self._lock = trio.Lock()
+        self._token: _Token | None = None
+        self._claims: str | None = None
+        self._not_before = -math.inf
+
+    async def token(self, _: str, /) -> str:
+        """Give a token, which is the same for all requests.
+
+        Raises:
+            AuthenticationFailed: there is none to be had.
+
+        Cancellation: the next caller that waits gets the token instead.
+        """
+        if (kept := self._fresh()) is not None:
+            return kept
+        async with self._lock:
+            if (kept := self._fresh()) is not None:
+                return kept
+            try:
+                self._token = await self._get()
+            except AuthenticationFailed:
+                if self._token is None or wall_time() >= self._token.expires_on:
+                    raise
+                self._not_before = wall_time() + _REFRESH_AGAIN
+            return self._token.text
+
+    async def refused(self, refusal: Refusal) -> bool:
+        """Take a refusal: the token is not used again, and the next one is to fit the challenge.
+
+        Cancellation: there is nothing to cancel.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._token is not None and self._token.text == refusal.token:
+            self._token = None
+            self._claims = _challenged_claims(refusal.challenge)
+        return True
+
+    def _fresh(self) -> str | None:
+        now = wall_time()
+        if self._token is None or (now >= self._token.refresh_on and now >= self._not_before):
+            return None
+        return self._token.text
+
+    async def _get(self) -> _Token:
+        try:
+            got = await self._ask()
+        except _NotAsyncError:
+            raise
+        except Exception as error:  # a credential's own errors are of any kind, and here they all mean the same
+            raise AuthenticationFailed(f"the credential gave no token: {type(error).__name__}") from error
+        now = wall_time()
+        if isinstance(got, str):
+            expires_on = tokens.expires_at(got) or now + _UNTOLD_LIFETIME + _REFRESH_BEFORE
+            token, refresh_on = got, None
+        else:
+            token, expires_on = got.token, float(got.expires_on)
+            refresh_on = cast("float | None", getattr(got, "refresh_on", None))
+        if not token or not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise AuthenticationFailed("the credential gave something that is no token")
+        latest = expires_on - _REFRESH_BEFORE
+        return _Token(token, expires_on, latest if refresh_on is None else min(latest, refresh_on))
+
+    async def _ask(self) -> AccessToken | str:
+        source = self._source
+        if not isinstance(source, TokenCredential):
+            awaitable = source()
+            if not inspect.isawaitable(awaitable):
+                raise _NotAsyncError(f"a credential that is called has to be async; it gave {type(awaitable).__name__}")
+            return await awaitable
+        options: dict[str, Any] = {} if self._claims is None else {"claims": self._claims}
+        if (get_token_info := getattr(source, "get_token_info", None)) is not None:  # it knows when to refresh
+
+            def ask() -> AccessToken:
+                return cast("AccessToken", get_token_info(self._scope, options=options))
+        else:
+
+            def ask() -> AccessToken:
+                return source.get_token(self._scope, **options)
+
+        # A thread cannot be cancelled, but nobody has to wait for one that is not needed any more.
+        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    expires_on: float
+    refresh_on: float
+
+
+def read_credential(credential: Credential, *, scope: str, user: str | None) -> SignedRequests | RequestedTokens:
+    """Find out what a credential is.
+
+    Raises:
+        TypeError: it is nothing that works here; for credentials of ``azure.identity.aio``, which need asyncio, the
+            text names the class that does.
+        ValueError: it is an empty access key.
+    """
+    if isinstance(credential, str):
+        if not credential:
+            raise ValueError("the access key is empty")
+        return SignedRequests(credential, user)
+    if isinstance(credential, type):
+        raise TypeError(f"credential is the class {credential.__name__}; pass an instance of it")
+    if isinstance(credential, TokenCredential):
+        if inspect.iscoroutinefunction(getattr(credential, "get_token", None)):
+            kind = type(credential)
+            package = kind.__module__.partition(".aio")[0]
+            raise TypeError(
+                f"{kind.__name__} is an asyncio credential, which cannot run under trio:"
+                f" use the synchronous one, {package}.{kind.__name__}; it runs in a worker thread"
+            )
+        return RequestedTokens(credential, scope)
+    if isinstance(credential, KeyCredential):
+        return SignedRequests(credential, user)
+    if callable(credential):
+        return RequestedTokens(credential, scope)
+    raise TypeError(
+        "credential is an access key, an object with a .key, a synchronous azure-identity credential,"
+        f" or an async callable, not {type(credential).__name__}"
+    )
+
+
+def _challenged_claims(challenge: str) -> str | None:
+    """Read the claims that a 401 asks for (continuous access evaluation), from its ``WWW-Authenticate``."""
+    if "insufficient_claims" not in challenge:
+        return None
+    found = re.search(r'claims="([A-Za-z0-9+/_=-]+)"', challenge)
+    if found is None:
+        return None
+    encoded = found[1].replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None

@@ -15,6 +15,7 @@ class ServiceError(WebPubSubError):
         status_code: int | None = None,
         error_code: str | None = None,
         request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         reason = " ".join(str(part) for part in (status_code, error_code) if part is not None)
         text = f"{reason}: {message}" if reason else message
@@ -27,6 +28,10 @@ class ServiceError(WebPubSubError):
         """The service's name for the failure, such as ``Error.BadRequest``, where it gave one."""
         self.request_id = request_id
         """The ``x-ms-client-request-id`` that was sent, for questions to the service's support."""
+        self.retry_after = retry_after
+        """Seconds after which the service says that it may be asked again, if it said so."""
+        self.tries: int = 1
+        """How often the request was tried."""
 
 
 class InvalidRequest(ServiceError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from trio_webpubsub.emulator.hub import AskEvent, ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, Send
 from trio_webpubsub.emulator.hub.limits import HubLimits
@@ -74,3 +75,25 @@ def received(effects: list[Effect], transport: int) -> list[tuple[str, int | Non
         for recipient, number in effect.recipients
         if recipient == transport
     ]
+
+
+def send_to_all(hub: Hub, payload: Payload, **options: Any) -> list[Effect]:
+    """Send what a server sends to everybody."""
+    excluded = options.pop("excluded", ())
+    return hub.send_to(hub.registry.select(excluded=excluded), payload, **options)
+
+
+def send_to_group(hub: Hub, group: str, payload: Payload, **options: Any) -> list[Effect]:
+    """Send what a server sends to a group."""
+    excluded = options.pop("excluded", ())
+    return hub.send_to(hub.registry.select(group=group, excluded=excluded), payload, group=group, **options)
+
+
+def send_to_user(hub: Hub, user_id: str, payload: Payload, **options: Any) -> list[Effect]:
+    """Send what a server sends to a user."""
+    return hub.send_to(hub.registry.select(user_id=user_id), payload, **options)
+
+
+def send_to_connection(hub: Hub, connection_id: str, payload: Payload, **options: Any) -> list[Effect]:
+    """Send what a server sends to a connection."""
+    return hub.send_to(hub.registry.select(connection_id=connection_id), payload, **options)

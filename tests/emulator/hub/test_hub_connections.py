@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.emulator.hub.driver import make_hub, open_connection, text
+from tests.emulator.hub.driver import make_hub, open_connection, send_to_all, text
 from trio_webpubsub.emulator.hub import (
     Abort,
     AskConnect,
@@ -37,10 +37,10 @@ def test_a_connection_exists_only_once_its_transport_is_open() -> None:
     hub = make_hub()
     hub.connect(1, request())
     hub.answer_connect(1, ConnectAccepted())
-    assert hub.send_to_all(text("early")) == []
+    assert send_to_all(hub, text("early")) == []
     hub.transport_opened(1)
     message = DataMessage(payload=text("late"))
-    assert hub.send_to_all(text("late")) == [Deliver(message, [(1, None)])]
+    assert send_to_all(hub, text("late")) == [Deliver(message, [(1, None)])]
 
 
 def test_a_refused_client_gets_the_status() -> None:
@@ -142,14 +142,14 @@ def test_a_forgotten_session_is_cut_and_cannot_be_recovered(attached: bool) -> N
 def test_a_ping_is_answered() -> None:
     hub = make_hub()
     open_connection(hub, 1)
-    assert hub.receive(1, Ping()) == [Send(1, Pong())]
+    assert hub.receive(1, Ping(), now=0) == [Send(1, Pong())]
 
 
 def test_news_of_a_transport_that_is_gone_are_passed_over() -> None:
     hub = make_hub()
     open_connection(hub, 1)
     hub.close_connection("c-1")
-    assert hub.receive(1, JoinGroup("lobby", 1)) == []
+    assert hub.receive(1, JoinGroup("lobby", 1), now=0) == []
     hub.transport_ended(1, code=None, now=0)
     assert hub.registry.groups == {}
 

@@ -24,14 +24,22 @@ def test_an_acknowledgement_counts_for_all_before_it() -> None:
         buffer.append(message())
     buffer.acknowledge(3)
     buffer.acknowledge(1)
-    assert [number for number, _ in buffer] == [4]
+    assert [number for number, _ in buffer.replay(0)] == [4]
 
 
 def test_an_acknowledgement_of_what_was_never_sent_takes_everything() -> None:
     buffer = ReplayBuffer(HubLimits())
     buffer.append(message())
     buffer.acknowledge(2**64)
-    assert list(buffer) == []
+    assert list(buffer.replay(0)) == []
+
+
+def test_what_has_expired_is_not_sent_again() -> None:
+    buffer = ReplayBuffer(HubLimits())
+    buffer.append(message(), expires=5)
+    buffer.append(message())
+    buffer.append(message(), expires=7)
+    assert [[number for number, _ in buffer.replay(now)] for now in (4.9, 5, 7)] == [[1, 2, 3], [2, 3], [2]]
 
 
 def test_one_message_too_many_finds_no_room() -> None:

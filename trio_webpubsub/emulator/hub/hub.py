@@ -20,7 +20,7 @@ the JSON subprotocols; what they leave open is modelled on the official emulator
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,6 +33,9 @@ from .registry import Connection, Registry
 from .session import Session
 
 Effects: TypeAlias = list[Effect]
+
+MAX_CLOSE_REASON = 123
+"""Bytes of text that a close frame can hold."""
 
 _AckedRequest: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | wire.SendEvent
 
@@ -134,7 +137,8 @@ class Hub:
         self._attach(connection, transport)
         if self._connected_after_recovery:
             effects.append(self._connected(connection, transport))
-        effects += [Deliver(message, [(transport, number)]) for number, message in connection.session.unconfirmed]
+        for number, message in connection.session.unconfirmed.replay(now):
+            effects.append(Deliver(message, [(transport, number)]))
         return effects
 
     # How they go
@@ -169,7 +173,10 @@ class Hub:
             self._end(self.registry.connections[next(iter(self._expiries))])
 
     def close_connection(self, connection_id: str, *, code: int = 1000, reason: str = "") -> Effects:
-        """Close a connection on purpose, its session included; nothing happens if there is none."""
+        """Close a connection on purpose, its session included; nothing happens if there is none.
+
+        The client is told the ``reason`` in a message, and in the close frame if it has room there.
+        """
         connection = self.registry.connections.get(connection_id)
         if connection is None:
             return []
@@ -177,7 +184,8 @@ class Hub:
         self._end(connection)
         if transport is None:
             return []
-        return [Send(transport, wire.DisconnectedMessage(reason or None)), Close(transport, code, reason)]
+        told = reason if len(reason.encode()) <= MAX_CLOSE_REASON else ""
+        return [Send(transport, wire.DisconnectedMessage(reason or None)), Close(transport, code, told)]
 
     def forget_session(self, connection_id: str) -> Effects:
         """Lose a connection as if its server had crashed; nothing happens if there is none."""
@@ -188,7 +196,7 @@ class Hub:
 
     # What clients send
 
-    def receive(self, transport: Transport, message: wire.Upstream) -> Effects:
+    def receive(self, transport: Transport, message: wire.Upstream, *, now: float) -> Effects:
         """A client sent a message."""
         connection = self._attached.get(transport)
         if connection is None:
@@ -208,7 +216,7 @@ class Hub:
                     del self._asked[token]
                 return []
             case _:
-                return self._request(connection, message)
+                return self._request(connection, message, now)
 
     def answer_event(self, token: Token, answer: EventAnswer) -> Effects:
         """Take the answer to `AskEvent`. It is dropped if whoever waited for it is gone."""
@@ -230,7 +238,7 @@ class Hub:
         _acknowledge(connection, asked.ack_id, effects)
         return effects
 
-    def _request(self, connection: Connection, request: _AckedRequest) -> Effects:
+    def _request(self, connection: Connection, request: _AckedRequest, now: float) -> Effects:
         effects: Effects = []
         ack_id = request.ack_id
         if ack_id is not None and not connection.ack_ids.remember(ack_id):
@@ -255,9 +263,10 @@ class Hub:
                     from_user_id=connection.user_id,
                     metadata=request.metadata,
                 )
-                self._deliver(
-                    message, self._members(request.group, {connection.id} if request.no_echo else ()), effects
-                )
+                excluded = {connection.id} if request.no_echo else ()
+                members = self.registry.select(group=request.group, excluded=excluded)
+                expires = now + request.ttl_seconds if request.ttl_seconds else math.inf
+                self._deliver(message, members, effects, expires)
         _acknowledge(connection, ack_id, effects)
         return effects
 
@@ -312,57 +321,44 @@ class Hub:
 
     # What servers send. A target that does not exist is no error: the message is dropped.
 
-    def send_to_all(
-        self, payload: wire.Payload, *, excluded: Collection[str] = (), metadata: Mapping[str, str] | None = None
-    ) -> Effects:
-        """Send to every connection but the excluded ids."""
-        connections = _without(self.registry.connections, excluded)
-        return self._send(wire.DataMessage(payload=payload, metadata=metadata), connections)
-
-    def send_to_group(
+    def send_to(
         self,
-        group: str,
+        connections: Iterable[Connection],
         payload: wire.Payload,
         *,
-        excluded: Collection[str] = (),
+        group: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        expires: float = math.inf,
     ) -> Effects:
-        """Send to every member of a group but the excluded connection ids."""
+        """Send to these connections.
+
+        Args:
+            connections: of this hub; `Registry.select` finds them.
+            payload: what.
+            group: set if it is sent to a group, which is told with it.
+            metadata: told with it.
+            expires: when it is of no use any more to a client that was away.
+        """
+        effects: Effects = []
         message = wire.DataMessage(payload=payload, group=group, metadata=metadata)
-        return self._send(message, self._members(group, excluded))
-
-    def send_to_user(
-        self, user_id: str, payload: wire.Payload, *, metadata: Mapping[str, str] | None = None
-    ) -> Effects:
-        """Send to every connection of a user."""
-        connections = self.registry.users.get(user_id, {}).values()
-        return self._send(wire.DataMessage(payload=payload, metadata=metadata), connections)
-
-    def send_to_connection(
-        self, connection_id: str, payload: wire.Payload, *, metadata: Mapping[str, str] | None = None
-    ) -> Effects:
-        """Send to one connection."""
-        connection = self.registry.connections.get(connection_id)
-        connections = [] if connection is None else [connection]
-        return self._send(wire.DataMessage(payload=payload, metadata=metadata), connections)
+        self._deliver(message, connections, effects, expires)
+        return effects
 
     # Shared by the above
 
-    def _members(self, group: str, excluded: Collection[str]) -> Iterable[Connection]:
-        return _without(self.registry.groups.get(group, {}), excluded)
-
-    def _send(self, message: wire.DataMessage, connections: Iterable[Connection]) -> Effects:
-        effects: Effects = []
-        self._deliver(message, connections, effects)
-        return effects
-
-    def _deliver(self, message: wire.DataMessage, connections: Iterable[Connection], effects: Effects) -> None:
+    def _deliver(
+        self,
+        message: wire.DataMessage,
+        connections: Iterable[Connection],
+        effects: Effects,
+        expires: float = math.inf,
+    ) -> None:
         recipients: list[tuple[Transport, int | None]] = []
         overflown: list[Connection] = []
         for connection in connections:
             number: int | None = None
             if connection.session is not None:
-                number = connection.session.unconfirmed.append(message)
+                number = connection.session.unconfirmed.append(message, expires)
                 if number is None:
                     overflown.append(connection)
                     continue
@@ -414,13 +410,6 @@ class Hub:
         if connection.transport is not None:
             effects.append(Abort(connection.transport))
         self._end(connection)
-
-
-def _without(connections: Mapping[str, Connection], excluded: Collection[str]) -> Iterable[Connection]:
-    if not excluded:
-        return connections.values()
-    excluded = frozenset(excluded)
-    return [connection for connection_id, connection in connections.items() if connection_id not in excluded]
 
 
 def _acknowledge(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from .ack_memory import AckMemory
 from .effects import Token, Transport
@@ -66,6 +66,27 @@ class Registry:
             _discard(self.users, connection.user_id, connection.id)
         for group in connection.groups:
             _discard(self.groups, group, connection.id)
+
+    def select(
+        self,
+        *,
+        connection_id: str | None = None,
+        user_id: str | None = None,
+        group: str | None = None,
+        excluded: Collection[str] = (),
+        fits: Callable[[Connection], bool] | None = None,
+    ) -> list[Connection]:
+        """Find connections: all, or those of one id, user or group; without the excluded ids, and only what fits."""
+        if connection_id is not None:
+            found = [self.connections[connection_id]] if connection_id in self.connections else []
+        elif user_id is not None:
+            found = list(self.users.get(user_id, {}).values())
+        else:
+            found = list((self.connections if group is None else self.groups.get(group, {})).values())
+        if excluded:
+            excluded = frozenset(excluded)
+            found = [each for each in found if each.id not in excluded]
+        return found if fits is None else [each for each in found if fits(each)]
 
     def join(self, connection: Connection, group: str) -> None:
         """Make a connection a member; nothing happens if it is one."""

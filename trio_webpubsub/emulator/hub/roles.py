@@ -1,87 +1,19 @@
-"""What a connection may do: roles, literal and with wildcards.
+"""What one connection may do: its roles, and what servers granted and revoked meanwhile.
 
-Source: "Supported claims" and "Wildcard group roles" of the service's documentation; what they leave open is modelled
-on the official emulator.
+Source: reference pages of roles and permissions; how rules are weighed against each other is modelled on the official
+emulator: a rule for the very group counts first, then the youngest pattern that fits, then what holds for every group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
 
+from ...protocol.roles import ROLE_PREFIX, GroupPattern, Permission
 from .limits import HubLimits
 
-Permission: TypeAlias = Literal["joinLeaveGroup", "sendToGroup"]
-"""What a role may allow, spelled as in the role."""
 
-_MAX_PATTERN_LENGTH = 1_024
-_MAX_STARS = 5
-_PREFIX = "webpubsub."
-
-
-class GroupPattern:
-    r"""A wildcard pattern over group names: ``?``, ``*`` (neither matches a dot), ``**`` (matches everything), ``\``.
-
-    Matching takes time in proportion to the name's length, whatever the pattern. It follows all the ways through the
-    pattern at once: bit ``i`` of a number says that the pattern's first ``i`` single characters have been matched. A
-    star takes no place of its own; it is a loop, the permission to stay at a place while characters pass.
-    """
-
-    def __init__(self, pattern: str) -> None:
-        r"""Read a pattern.
-
-        Raises:
-            ValueError: it is empty or over 1,024 characters, has more than five stars (``**`` counts as two), or a
-                ``\`` that stands before something else than ``\``, ``*`` or ``?``.
-        """
-        if not 0 < len(pattern) <= _MAX_PATTERN_LENGTH:
-            raise ValueError(f"a pattern has 1 to {_MAX_PATTERN_LENGTH} characters, not {len(pattern)}")
-        self._literals: dict[str, int] = {}
-        self._any_but_dot = 0
-        self._stay_on_all = 0
-        self._stay_but_on_dot = 0
-        place = 1
-        stars = 0
-        characters = iter(pattern)
-        previous_star = False
-        for character in characters:
-            if character == "*":
-                stars += 1
-                if previous_star:
-                    self._stay_on_all |= place
-                else:
-                    self._stay_but_on_dot |= place
-                previous_star = not previous_star
-                continue
-            previous_star = False
-            if character == "?":
-                self._any_but_dot |= place
-            else:
-                literal = _unescape(characters) if character == "\\" else character
-                self._literals[literal] = self._literals.get(literal, 0) | place
-            place <<= 1
-        if stars > _MAX_STARS:
-            raise ValueError(f"a pattern has at most {_MAX_STARS} stars, not {stars}")
-        self._end = place
-
-    def matches(self, name: str) -> bool:
-        """Tell whether the whole of ``name`` fits the pattern; upper and lower case differ."""
-        places = 1
-        for character in name:
-            step = self._literals.get(character, 0)
-            stay = self._stay_on_all
-            if character != ".":
-                step |= self._any_but_dot
-                stay |= self._stay_but_on_dot
-            places = (places & step) << 1 | places & stay
-        return bool(places & self._end)
-
-
-def _unescape(rest: Iterator[str]) -> str:
-    character = next(rest, "")
-    if character not in ("\\", "*", "?"):
-        raise ValueError(f"\\ stands before {character!r}; it may stand before \\, * and ? only")
-    return character
+class TooManyRules(Exception):
+    """A connection has as many rules for single groups as it may have."""
 
 
 class _Scope:
@@ -89,26 +21,32 @@ class _Scope:
 
     def __init__(self) -> None:
         self.every_group = False
-        self.groups: set[str] = set()
+        self.groups: dict[str, bool] = {}  # what was said of single groups
         self.patterns: list[GroupPattern] = []
 
     def __contains__(self, group: str) -> bool:
-        return self.every_group or group in self.groups or any(pattern.matches(group) for pattern in self.patterns)
+        said = self.groups.get(group)
+        return self.implied(group) if said is None else said
+
+    def implied(self, group: str) -> bool:
+        """What holds for a group of which nothing was said."""
+        return self.every_group or any(pattern.matches(group) for pattern in self.patterns)
 
 
 class Roles:
-    """What the roles of one connection allow. Roles of other kinds are passed over."""
+    """What one connection is allowed. Roles of other kinds are passed over."""
 
     def __init__(self, roles: Iterable[str], limits: HubLimits) -> None:
-        """Sort the roles out.
+        """Sort the roles of a token out.
 
         What is wrong or too much is left out and stands in ``skipped``; the connection opens nevertheless.
         """
         self.skipped: list[str] = []
         """Roles that do not count: invalid patterns, and those beyond the limits."""
+        self._limit = limits.role_groups
         self._scopes: dict[str, _Scope] = {"joinLeaveGroup": _Scope(), "sendToGroup": _Scope()}
         for role in roles:
-            if role.startswith(_PREFIX) and not self._add(role.removeprefix(_PREFIX), limits):
+            if role.startswith(ROLE_PREFIX) and not self._add(role.removeprefix(ROLE_PREFIX), limits):
                 self.skipped.append(role)
 
     def _add(self, role: str, limits: HubLimits) -> bool:
@@ -117,7 +55,7 @@ class Roles:
             if not dot:
                 scope.every_group = True
             elif len(scope.groups) < limits.role_groups:
-                scope.groups.add(target)
+                scope.groups[target] = True
             else:
                 return False
         elif dot and (scope := self._scopes.get(permission.removesuffix("s"))):
@@ -132,3 +70,28 @@ class Roles:
     def allow(self, permission: Permission, group: str) -> bool:
         """Tell whether the connection may do this with this group."""
         return group in self._scopes[permission]
+
+    def grant(self, permission: Permission, group: str) -> None:
+        """Allow it.
+
+        Raises:
+            TooManyRules: nothing changed.
+        """
+        self._say(permission, group, allowed=True)
+
+    def revoke(self, permission: Permission, group: str) -> None:
+        """Forbid it. A membership stays.
+
+        Raises:
+            TooManyRules: nothing changed.
+        """
+        self._say(permission, group, allowed=False)
+
+    def _say(self, permission: Permission, group: str, *, allowed: bool) -> None:
+        scope = self._scopes[permission]
+        if scope.implied(group) == allowed:
+            scope.groups.pop(group, None)
+        elif group in scope.groups or len(scope.groups) < self._limit:
+            scope.groups[group] = allowed
+        else:
+            raise TooManyRules(f"a connection has at most {self._limit:,} rules for single groups")

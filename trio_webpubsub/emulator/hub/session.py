@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -16,12 +17,12 @@ class ReplayBuffer:
 
     def __init__(self, limits: HubLimits) -> None:
         self._limits = limits
-        self._messages: deque[tuple[int, DataMessage]] = deque()
+        self._messages: deque[tuple[int, DataMessage, float]] = deque()
         self._bytes = 0
         self._newest = 0
 
-    def append(self, message: DataMessage) -> int | None:
-        """Keep one more message.
+    def append(self, message: DataMessage, expires: float = math.inf) -> int | None:
+        """Keep one more message, which is of no use any more when it ``expires``.
 
         Returns:
             Its sequence id; ``None`` if there is no room, which ends the session.
@@ -31,7 +32,7 @@ class ReplayBuffer:
             return None
         self._bytes = size
         self._newest += 1
-        self._messages.append((self._newest, message))
+        self._messages.append((self._newest, message, expires))
         return self._newest
 
     def acknowledge(self, sequence_id: int) -> None:
@@ -48,8 +49,9 @@ class ReplayBuffer:
             len(self._messages) * 2 >= limits.unacknowledged_messages or self._bytes * 2 >= limits.unacknowledged_bytes
         )
 
-    def __iter__(self) -> Iterator[tuple[int, DataMessage]]:
-        return iter(self._messages)
+    def replay(self, now: float) -> Iterator[tuple[int, DataMessage]]:
+        """Give what is still of use, with sequence ids; those of expired messages are passed over."""
+        return ((number, message) for number, message, expires in self._messages if now < expires)
 
 
 class ReconnectionTokens:

@@ -1,0 +1,303 @@
+"""Each operation of the REST API on a hub, as its request comes in.
+
+Source: the data-plane specification 2024-12-01; statuses for what is missing are modelled on the official emulator.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast, get_args
+from urllib.parse import quote, urlencode
+
+from ..listener import Request, Response
+from ..protocol.names import check_connection_id, check_group
+from ..protocol.roles import Permission
+from .hub import Effect, Hub
+from .hub.registry import Connection
+from .hub.roles import TooManyRules
+from .rest_requests import (
+    Parameters,
+    Refused,
+    bad,
+    bulk_of,
+    checked,
+    decoded,
+    message_of,
+    metadata_of,
+    text_of,
+    user_id_of,
+)
+
+_PAGE_SIZE = 200
+_MOST_LISTED = 2**31 - 1
+_NO_CONNECTION = "Error.Connection.NotExisted"
+_NO_GROUP = "Warning.Group.NotExisted"
+_NO_USER = "Warning.User.NotExisted"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that is carried out now."""
+
+    hub: Hub
+    segments: Mapping[str, str]
+    """What stood in the path's places, still encoded."""
+    parameters: Parameters
+    request: Request
+    perform: Callable[[Hub, list[Effect]], None]
+    now: float
+    """On the hub's clock."""
+    origin: str
+    """Scheme, host and port under which the caller knows the service."""
+
+    @property
+    def connection_id(self) -> str:
+        """The connection in the path."""
+        return checked(check_connection_id, decoded(self.segments["connection"]))
+
+    @property
+    def group(self) -> str:
+        """The group in the path."""
+        return checked(check_group, decoded(self.segments["group"]))
+
+    @property
+    def user_id(self) -> str:
+        """The user in the path."""
+        return user_id_of(self.segments["user"])
+
+    def chosen(self) -> list[Connection]:
+        """Find the connections that path, ``excluded`` and ``filter`` mean."""
+        excluded, fits = self.parameters.all("excluded"), self.parameters.filter()
+        registry = self.hub.registry
+        if "group" in self.segments:
+            return registry.select(group=self.group, excluded=excluded, fits=fits)
+        if "user" in self.segments:
+            return registry.select(user_id=self.user_id, excluded=excluded, fits=fits)
+        return registry.select(excluded=excluded, fits=fits)
+
+    def connection(self) -> Connection:
+        """Find the connection in the path.
+
+        Raises:
+            Refused: there is none.
+        """
+        connection = self.hub.registry.connections.get(self.connection_id)
+        if connection is None:
+            raise Refused(404, "There is no such connection.", code=_NO_CONNECTION)
+        return connection
+
+
+Run: TypeAlias = Callable[[Call], Response]
+
+_OK = Response(status=200)
+_NO_CONTENT = Response(status=204)
+_ACCEPTED = Response(status=202)
+
+
+def send(call: Call) -> Response:
+    """Send to all, a group or a user."""
+    return _send(call, call.chosen(), group=call.group if "group" in call.segments else None)
+
+
+def send_to_connection(call: Call) -> Response:
+    """Send to one connection."""
+    return _send(call, call.hub.registry.select(connection_id=call.connection_id))
+
+
+def close(call: Call) -> Response:
+    """Close all connections, or those of a group or user."""
+    message = _closing_message(call)
+    for connection in call.chosen():
+        call.perform(call.hub, call.hub.close_connection(connection.id, reason=message))
+    return _NO_CONTENT
+
+
+def close_connection(call: Call) -> Response:
+    """Close one connection."""
+    call.perform(call.hub, call.hub.close_connection(call.connection_id, reason=_closing_message(call)))
+    return _NO_CONTENT
+
+
+def connection_exists(call: Call) -> Response:
+    """Tell whether a connection exists."""
+    call.connection()
+    return _OK
+
+
+def group_exists(call: Call) -> Response:
+    """Tell whether anybody is in a group."""
+    if call.group not in call.hub.registry.groups:
+        raise Refused(404, "Nobody is in the group.", code=_NO_GROUP)
+    return _OK
+
+
+def user_exists(call: Call) -> Response:
+    """Tell whether a user is connected."""
+    if call.user_id not in call.hub.registry.users:
+        raise Refused(404, "The user has no connection.", code=_NO_USER)
+    return _OK
+
+
+def list_members(call: Call) -> Response:
+    """Give a page of the members of a group, by connection id, so that the order is stable while members change."""
+    parameters = call.parameters
+    size = parameters.number("maxpagesize", 1, _PAGE_SIZE) or _PAGE_SIZE
+    top = parameters.number("top", 1, _MOST_LISTED) or _MOST_LISTED
+    after = _read_continuation(parameters.one("continuationToken"))
+    members = sorted(call.hub.registry.groups.get(call.group, {}).values(), key=lambda member: member.id)
+    rest = [member for member in members if member.id > after]
+    page = rest[: min(size, top)]
+    content: dict[str, object] = {"value": [_member(each) for each in page]}
+    if len(page) < min(len(rest), top):
+        query: dict[str, object] = {
+            "api-version": parameters.one("api-version") or "2024-12-01",
+            "maxpagesize": size,
+            "continuationToken": base64.urlsafe_b64encode(page[-1].id.encode()).decode(),
+        }
+        if parameters.one("top") is not None:
+            query["top"] = top - len(page)
+        content["nextLink"] = f"{call.origin}{call.request.path}?{urlencode(query, quote_via=quote)}"
+    body = json.dumps(content).encode()
+    return Response(status=200, headers=[("content-type", "application/json; charset=utf-8")], body=body)
+
+
+def add_connection_to_group(call: Call) -> Response:
+    """Put a connection into a group."""
+    group = call.group
+    call.hub.registry.join(call.connection(), group)
+    return _OK
+
+
+def remove_connection_from_group(call: Call) -> Response:
+    """Take a connection out of a group."""
+    group = call.group
+    for connection in call.hub.registry.select(connection_id=call.connection_id):
+        call.hub.registry.leave(connection, group)
+    return _NO_CONTENT
+
+
+def remove_connection_from_all_groups(call: Call) -> Response:
+    """Take a connection out of all groups."""
+    for connection in call.hub.registry.select(connection_id=call.connection_id):
+        _leave_all(call.hub, connection)
+    return _NO_CONTENT
+
+
+def add_user_to_group(call: Call) -> Response:
+    """Put a user's connections into a group."""
+    group = call.group
+    connections = call.hub.registry.select(user_id=call.user_id)
+    if not connections:
+        raise Refused(404, "The user has no connection.", code=_NO_USER)
+    for connection in connections:
+        call.hub.registry.join(connection, group)
+    return _OK
+
+
+def remove_user_from_group(call: Call) -> Response:
+    """Take a user's connections out of a group."""
+    group = call.group
+    for connection in call.hub.registry.select(user_id=call.user_id):
+        call.hub.registry.leave(connection, group)
+    return _NO_CONTENT
+
+
+def remove_user_from_all_groups(call: Call) -> Response:
+    """Take a user's connections out of all groups."""
+    for connection in call.hub.registry.select(user_id=call.user_id):
+        _leave_all(call.hub, connection)
+    return _NO_CONTENT
+
+
+def add_to_groups(call: Call) -> Response:
+    """Put all connections that a filter fits into groups."""
+    groups, fits = bulk_of(call.request)
+    for connection in call.hub.registry.select(fits=fits):
+        for group in groups:
+            call.hub.registry.join(connection, group)
+    return _OK
+
+
+def remove_from_groups(call: Call) -> Response:
+    """Take all connections that a filter fits out of groups."""
+    groups, fits = bulk_of(call.request)
+    for connection in call.hub.registry.select(fits=fits):
+        for group in groups:
+            call.hub.registry.leave(connection, group)
+    return _OK
+
+
+def grant_permission(call: Call) -> Response:
+    """Allow a connection something with a group."""
+    permission, group = _permission(call)
+    try:
+        call.connection().roles.grant(permission, group)
+    except TooManyRules as error:
+        raise Refused(409, str(error), code="Error.Conflict") from None
+    return _OK
+
+
+def revoke_permission(call: Call) -> Response:
+    """Forbid a connection something with a group."""
+    permission, group = _permission(call)
+    for connection in call.hub.registry.select(connection_id=call.connection_id):
+        try:
+            connection.roles.revoke(permission, group)
+        except TooManyRules as error:
+            raise Refused(409, str(error), code="Error.Conflict") from None
+    return _NO_CONTENT
+
+
+def has_permission(call: Call) -> Response:
+    """Tell whether a connection is allowed something with a group."""
+    permission, group = _permission(call)
+    if not call.connection().roles.allow(permission, group):
+        raise Refused(404, "The connection has no such permission.", code="Warning.Permission.NotGranted")
+    return _OK
+
+
+def _send(call: Call, connections: list[Connection], group: str | None = None) -> Response:
+    payload, metadata, lifetime = message_of(call.request), metadata_of(call.request), call.parameters.lifetime()
+    expires = math.inf if lifetime is None else call.now + lifetime
+    call.perform(call.hub, call.hub.send_to(connections, payload, group=group, metadata=metadata, expires=expires))
+    return _ACCEPTED
+
+
+def _closing_message(call: Call) -> str:
+    reason = call.parameters.one("reason")
+    return "Application server closed the connection." + (f" Reason: {reason}" if reason else "")
+
+
+def _leave_all(hub: Hub, connection: Connection) -> None:
+    for group in list(connection.groups):
+        hub.registry.leave(connection, group)
+
+
+def _permission(call: Call) -> tuple[Permission, str]:
+    permission = decoded(call.segments["permission"])
+    if permission not in get_args(Permission):
+        raise bad(f"A permission is one of {', '.join(get_args(Permission))}.")
+    return cast("Permission", permission), checked(check_group, text_of(call.parameters, "targetName"))
+
+
+def _member(connection: Connection) -> dict[str, str]:
+    member = {"connectionId": connection.id}
+    if connection.user_id is not None:
+        member["userId"] = connection.user_id
+    return member
+
+
+def _read_continuation(token: str | None) -> str:
+    if token is None:
+        return ""
+    try:
+        after = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except ValueError:
+        after = ""
+    if not after:
+        raise bad("The continuationToken is none that was given.")
+    return after
