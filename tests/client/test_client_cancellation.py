@@ -277,3 +277,15 @@ async def test_a_failure_to_connect_is_raised_and_not_its_consequences(
     with pytest.raises(ConnectFailed, match="subprotocol"):
         async with open_client(URL, connector=service.connector):
             pytest.fail("no session can begin")
+
+
+async def test_a_retry_that_nobody_waits_for_delays_no_leaving(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_to_group, "g", "hi")
+            await peer.ack(await peer.expect("sendToGroup"), "InternalServerError")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        start = trio.current_time()
+    assert trio.current_time() == start

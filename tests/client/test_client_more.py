@@ -20,6 +20,7 @@ from trio_webpubsub import (
     InvocationFailed,
     InvocationTimeout,
     InvokeResult,
+    MessageTooLarge,
     SendFailed,
     SendResult,
     Subscription,
@@ -412,3 +413,129 @@ async def test_one_call_may_log_its_payload(
 async def test_a_typed_payload(autojump_clock: MockClock, service: RawService) -> None:
     message = GroupMessage(group="g", data={"a": 1})
     assert message.decode_as(dict[str, int]) == {"a": 1}
+
+
+# Room for operations
+
+
+async def test_what_nobody_waits_for_makes_room_too(autojump_clock: MockClock, service: RawService) -> None:
+    async with (
+        open_client(URL, connector=service.connector, max_pending_sends=1) as client,
+        trio.open_nursery() as tasks,
+    ):
+        peer = await service.next()
+        messages = await entered(peer, client.group_messages("g"))
+        messages.close()
+        leave = await peer.expect("leaveGroup")
+        tasks.start_soon(client.send_to_group, "g", "waits for the leave")
+        await wait_all_tasks_blocked()
+        await peer.ack(leave)
+        await peer.answer("sendToGroup")
+
+
+async def test_room_that_one_caller_does_not_need_is_for_the_next(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with (
+        open_client(URL, connector=service.connector, max_pending_sends=1, max_message_size=500) as client,
+        trio.open_nursery() as tasks,
+    ):
+        peer = await service.next()
+
+        async def send_too_much() -> None:
+            with pytest.raises(MessageTooLarge):
+                await client.send_to_group("g", "x" * 500)
+
+        tasks.start_soon(client.send_to_group, "g", "first")
+        first = await peer.expect("sendToGroup")
+        tasks.start_soon(send_too_much)
+        await wait_all_tasks_blocked()
+        tasks.start_soon(client.send_to_group, "g", "last")
+        await wait_all_tasks_blocked()
+        await peer.ack(first)
+        assert (await peer.answer("sendToGroup"))["data"] == "last"
+
+
+async def test_the_end_of_a_large_operation_makes_room_for_many(autojump_clock: MockClock, service: RawService) -> None:
+    async with (
+        open_client(URL, connector=service.connector, max_pending_bytes=1000) as client,
+        trio.open_nursery() as tasks,
+    ):
+        peer = await service.next()
+        tasks.start_soon(client.send_to_group, "g", "x" * 1000)
+        large = await peer.expect("sendToGroup")
+        for number in range(3):
+            tasks.start_soon(client.send_to_group, "g", str(number))
+        await wait_all_tasks_blocked()
+        await peer.ack(large)
+        for each in [await peer.expect("sendToGroup") for _ in range(3)]:
+            await peer.ack(each)
+
+
+async def test_a_subscription_that_opened_meanwhile_keeps_its_group(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with (
+        open_client(URL, connector=service.connector, max_pending_sends=1) as client,
+        trio.open_nursery() as tasks,
+    ):
+        peer = await service.next()
+
+        async def leave() -> None:
+            with pytest.raises(RuntimeError, match="holds group"):
+                await client.leave_group("g")
+
+        messages = client.group_messages("g")
+        tasks.start_soon(client.send_to_group, "g", "first")
+        first = await peer.expect("sendToGroup")
+        tasks.start_soon(messages.__aenter__)
+        await wait_all_tasks_blocked()
+        tasks.start_soon(leave)
+        await wait_all_tasks_blocked()
+        await peer.ack(first)
+        await peer.answer("joinGroup")
+        await wait_all_tasks_blocked()
+        messages.close()
+
+
+async def test_a_join_is_no_message_that_could_be_too_large(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector, max_message_size=1) as client:
+        peer = await service.next()
+        messages = await entered(peer, client.group_messages("g"))
+        messages.close()
+        await peer.answer("leaveGroup")
+
+
+# The user's reconnect policy
+
+
+def broken_delays() -> Iterator[float]:
+    raise ValueError("the user's own")
+    yield 0.0
+
+
+BAD_POLICIES: list[Any] = [
+    lambda: iter([-1.0]),
+    lambda: iter([math.nan]),
+    lambda: iter(["soon"]),
+    lambda: 5,
+    broken_delays,
+]
+
+
+@pytest.mark.parametrize("policy", BAD_POLICIES)
+async def test_a_broken_reconnect_policy_stops_the_client(
+    autojump_clock: MockClock, service: RawService, policy: Any
+) -> None:
+    with pytest.raises(ClientStopped, match="the iterator of delays between tries"):
+        async with open_client(URL, connector=service.connector, reconnect=policy) as client:
+            peer = await service.next()
+            await peer.websocket.aclose(1008)
+            await client.wait_stopped()
+
+
+async def test_what_is_no_reconnect_policy_is_refused_at_once(autojump_clock: MockClock, service: RawService) -> None:
+    policy: Any = [1.0, 2.0]
+    with pytest.raises(TypeError, match="reconnect is a callable"):
+        async with open_client(URL, connector=service.connector, reconnect=policy):
+            pytest.fail("a list is no callable")

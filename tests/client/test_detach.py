@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_webpubsub import ClientStopped, ConnectFailed, Gap, SessionTicket, open_client
+from trio_webpubsub import ClientStopped, Connected, ConnectFailed, Gap, SessionTicket, open_client
 
 from .raw_service import URL, RawService
 
@@ -140,3 +140,40 @@ async def test_a_ticket_is_not_used_up_by_a_bad_option(autojump_clock: MockClock
         async with open_client(URL, resume=ticket, ack_timeout=0):
             pytest.fail("this option makes no sense")
     assert ticket.subprotocol == "json.reliable.webpubsub.azure.v1"
+
+
+async def test_a_resumed_session_that_is_lost_later_is_followed_as_any_other(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        await service.next()
+        ticket = await client.detach()
+
+    async def recover_and_refuse() -> None:
+        peer = await service.next()
+        await peer.expect("ping")
+        await peer.send(type="pong")
+        service.refuse = OSError("the test says no")
+        await peer.websocket.aclose(1008)
+        await trio.sleep(20)
+        service.refuse = None
+
+    with trio.fail_after(200):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recover_and_refuse)
+            async with open_client(URL, connector=service.connector, resume=ticket) as client:
+                async for each in client.lifecycle():
+                    if isinstance(each, Connected):
+                        break
+                assert client.connection_id == "c-2"
+
+
+async def test_detaching_is_a_checkpoint_before_anything_happens(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.detach()
+        assert scope.cancelled_caught
+        assert client.state == "connected"

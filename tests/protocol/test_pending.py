@@ -317,3 +317,23 @@ def test_only_so_many_failed_ids_are_kept() -> None:
     with pytest.raises(ValueError, match=r"ack id 1$"):
         operations.submit(text(), retries=0, delays=delays, ack_id=1)
     assert operations.submit(text(), retries=0, delays=delays, ack_id=2).ack_id == 2
+
+
+def test_a_retry_whose_caller_went_away_is_not_waited_for() -> None:
+    operations = pending()
+    first, second = (submit(operations, retries=1) for _ in range(2))
+    operations.take(0, BUDGET)
+    for each in (first, second):
+        operations.acknowledge(wire.Ack(each.ack_id, False, wire.WireError("InternalServerError")), 1)
+    operations.withdraw(first)
+    assert not operations.idle
+    operations.withdraw(second)
+    assert operations.idle
+    assert operations.deadline == math.inf
+
+
+def test_joins_and_leaves_may_be_larger_than_messages() -> None:
+    operations = pending(max_message_size=10)
+    submit(operations, wire.JoinGroup("g"))
+    submit(operations, wire.LeaveGroup("g"))
+    assert ids(operations.take(0, BUDGET)) == [1, 2]

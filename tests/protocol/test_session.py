@@ -910,3 +910,32 @@ def test_stopping_resolves_everything_and_tells_once() -> None:
 
 def test_frames_are_binary_where_the_codec_says_so() -> None:
     assert not new_session().binary
+
+
+def test_a_new_session_on_the_same_link_ends_what_was_sent_in_the_old_one() -> None:
+    session = connected()
+    sent = session.outgoing.send(event())
+    session.outgoing.post(text())
+    invocation = session.outgoing.invoke(wire.Invoke(invocation_id="", event="e"), 0)
+    assert len(written(session)) == 3
+    session.outgoing.post(text())
+    other = control(msgspec.structs.replace(CONNECTED, connection_id="c-2"))
+    outputs = receive(session, other, now=1)
+    assert outputs == [
+        invocation,
+        sent,
+        Connected(connection_id="c-2", user_id="ann", first=False),
+        Gap(session_lost=True),
+    ]
+    assert sent.outcome == Unknown()
+    assert session.counts.posts_lost == 1
+    assert session.next_deadline == math.inf
+    assert written(session) == []
+
+
+def test_a_stopped_session_begins_nothing() -> None:
+    session = new_session()
+    session.transport_opened()
+    session.stop("the test says so")
+    assert receive(session, control(CONNECTED)) == []
+    assert session.state == "stopped"

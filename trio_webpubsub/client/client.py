@@ -18,6 +18,7 @@ from ..protocol.messages import (
 )
 from ..protocol.names import MAX_TTL_SECONDS, check_event, check_group
 from ..protocol.payloads import check_metadata, data_of, payload_of
+from ..protocol.pending import Operation
 from ..protocol.session_values import State
 from ..protocol.ticket import SessionTicket
 from .core import Core
@@ -172,7 +173,7 @@ class Client:
             RuntimeError: there is no session that could be recovered.
             ClientStopped, trio.ClosedResourceError: there is no connection any more.
 
-        Cancellation: not possible; this takes no time.
+        Cancellation: nothing has happened; once there is a ticket, it is given.
         """
         return await self._core.detach()
 
@@ -201,8 +202,7 @@ class Client:
         Cancellation: a join that is already on its way is undone by a leave.
         """
         check_group(group)
-        await self._core.wait_for_room()
-        return await self._core.perform(self._core.session.outgoing.join(group))
+        return await self._core.perform(partial(self._core.session.outgoing.join, group))
 
     async def leave_group(self, group: str) -> SendResult:
         """Leave a group.
@@ -214,10 +214,14 @@ class Client:
         Cancellation: the group is left or not, depending on whether the frame was already written.
         """
         check_group(group)
-        if self._core.session.outgoing.is_subscribed(group):
-            raise RuntimeError(f"a subscription holds group {group!r}; close it, which leaves the group")
-        await self._core.wait_for_room()
-        return await self._core.perform(self._core.session.outgoing.leave(group))
+        outgoing = self._core.session.outgoing
+
+        def leave() -> Operation:
+            if outgoing.is_subscribed(group):
+                raise RuntimeError(f"a subscription holds group {group!r}; close it, which leaves the group")
+            return outgoing.leave(group)
+
+        return await self._core.perform(leave)
 
     @overload
     async def send_to_group(
@@ -409,11 +413,15 @@ class Client:
                 raise ValueError("without an ack there is nothing to go on, to retry or to repeat by")
             await core.post(message)
             return None
-        await core.wait_for_room()
-        operation = core.session.outgoing.send(
-            message, ack_id=ack_id, retries=retries, repeat_in_new_session=repeat_in_new_session
+        return await core.perform(
+            partial(
+                core.session.outgoing.send,
+                message,
+                ack_id=ack_id,
+                retries=retries,
+                repeat_in_new_session=repeat_in_new_session,
+            )
         )
-        return await core.perform(operation)
 
     def _subscription(
         self, key: Key, gaps: bool, buffer: int, overflow: Overflow, *, join: str | None = None

@@ -93,13 +93,19 @@ class Core:
 
     async def enter_group(self, group: str, route: Route[Any]) -> None:
         """Join for a subscription. The route stands before the join goes out, so that no message is missed."""
-        await self.wait_for_room()
-        self.router.add(group, route)
-        operation = self.session.outgoing.subscribe(group)
+        operation: Operation | None = None
+
+        def start() -> Operation:
+            nonlocal operation
+            operation = self.session.outgoing.subscribe(group)
+            self.router.add(group, route)  # nothing is written before the next checkpoint
+            return operation
+
         try:
-            await self.perform(operation)
+            await self.perform(start)
         except BaseException:
-            self._drop_route(group, route, maybe_joined=operation.writes > 0)
+            if operation is not None:
+                self._drop_route(group, route, maybe_joined=operation.writes > 0)
             raise
 
     def release_group(self, group: str, route: Route[Any]) -> None:
@@ -113,30 +119,26 @@ class Core:
 
     # Operations
 
-    async def wait_for_room(self) -> None:
-        """Wait until few enough operations are pending; raise when there can be no more."""
-        session = self.session
+    async def perform(self, start: Callable[[], Operation]) -> SendResult:
+        """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
         self._raise_if_stopped()
-        while (
-            len(session.outgoing) >= self._max_pending_sends
-            or session.outgoing.pending_bytes >= self._max_pending_bytes
-        ):
+        while not self._has_room:
             await self._room.park()
             self._raise_if_stopped()
-
-    async def perform(self, operation: Operation) -> SendResult:
-        """Wait for an operation's outcome, and make it a result or an error."""
+        try:
+            operation = start()
+        finally:
+            self._offer_room()  # what woke this task may make room for more than this, and this may not want it
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         self._wake_writer()
 
         def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
             self.session.outgoing.withdraw(operation)
-            self._room.unpark()
+            self._offer_room()
             self._wake_writer()  # a join may have to be undone
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        self._room.unpark()
         match operation.outcome:
             case Done(duplicated=duplicated):
                 return SendResult(ack_id=operation.ack_id, duplicated=duplicated)
@@ -150,6 +152,16 @@ class Core:
                 raise ClientStopped(f"{DETACHED}; whoever has the ticket goes on with this operation")
             case NeverSent() | None:
                 raise self._stopped_error()
+
+    @property
+    def _has_room(self) -> bool:
+        outgoing = self.session.outgoing
+        return len(outgoing) < self._max_pending_sends and outgoing.pending_bytes < self._max_pending_bytes
+
+    def _offer_room(self) -> None:
+        """Let the caller that has waited longest go on, who then lets the next one, as far as there is room."""
+        if self._room and self._has_room:
+            self._room.unpark()
 
     async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
@@ -287,6 +299,7 @@ class Core:
                     if isinstance(output, Connected | Recovered):
                         self._ready.set()
                         self._posting.unpark_all()
+        self._offer_room()  # not where operations are woken: some have nobody to be woken
 
     def _group_refused(self, group: str, error: wire.WireError | None) -> None:
         reason: Exception
@@ -335,6 +348,7 @@ class Core:
         Raises:
             RuntimeError: there is no session that could be recovered.
         """
+        await trio.lowlevel.checkpoint()
         self._raise_if_stopped()
         if not self.session.can_detach:
             raise RuntimeError("only a session that can be recovered can be detached: a reliable one, while it lasts")

@@ -109,7 +109,7 @@ async def open_client(
     Raises:
         ConnectFailed: There is no connection, and why: tried once, at most ``connect_timeout`` seconds.
         ValueError: The URL or an option cannot be used; the message says what is wrong and never holds the token.
-        TypeError: ``url`` is neither a ``str`` nor an async callable.
+        TypeError: ``url`` is neither a ``str`` nor an async callable, or ``reconnect`` is no callable.
         ImportError: ``subprotocol`` needs the extra ``protobuf``, which is not installed.
         ClientStopped: On leaving the block: the client had given up, and no operation or subscription had told.
         InternalError: A defect in a background task cancelled the block.
@@ -129,6 +129,10 @@ async def open_client(
         max_pending_bytes=max_pending_bytes,
         max_message_size=max_message_size,
     )
+    if reconnect is not None and not callable(reconnect):
+        raise TypeError(
+            f"reconnect is a callable that gives an iterator, or None; this is {type(reconnect).__name__!r}"
+        )
     extra_headers = handshake_headers(headers, user_agent)
     if proxy is not None:
         connector = ProxyConnector(Proxy.parse(proxy), connector)

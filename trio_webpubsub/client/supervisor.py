@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TypeAlias
 
 import trio
@@ -40,6 +40,32 @@ REFUSED = frozenset({400, 401, 403, 404})
 
 OpenTransport: TypeAlias = Callable[[ClientUrl, float], AbstractAsyncContextManager[Transport]]
 """Opens a transport to a URL within so many seconds."""
+
+
+@contextmanager
+def _users_delays() -> Generator[None, None, None]:
+    """Run the user's code for delays.
+
+    Raises:
+        ConnectFailed: it raised something.
+    """
+    try:
+        yield
+    except Exception as error:  # the user's code may raise anything; without a delay there is no other try
+        raise ConnectFailed(f"the iterator of delays between tries raised {type(error).__name__}") from error
+
+
+def _next_delay(delays: Iterator[float]) -> float | None:
+    """Give the seconds until the next try; ``None`` when there is to be none.
+
+    Raises:
+        ConnectFailed: the user's iterator failed, or gave something else.
+    """
+    with _users_delays():
+        delay = next(delays, None)
+        if delay is None or delay >= 0:
+            return delay
+    raise ConnectFailed(f"the iterator of delays between tries gave {delay}, which is no time to wait")
 
 
 class Supervisor:
@@ -93,8 +119,8 @@ class Supervisor:
     async def _live(self) -> None:
         started = trio.current_time()
         if isinstance(step := self._session.step, Recover):  # the session of a ticket
-            await self._recover(step.deadline)
-            error = await self._try_new_session() if self._session.state == "reconnecting" else None
+            recovered = await self._recover(step.deadline)
+            error = None if recovered or self._session.state == "stopped" else await self._try_new_session()
         else:
             error = await self._new_session(self.url)
         if error is not None:
@@ -120,16 +146,17 @@ class Supervisor:
         if self._new_delays is None:
             raise ConnectFailed("the session was lost, and reconnecting is switched off")
         if delays is None or lasted:
-            delays = self._new_delays()
+            with _users_delays():
+                delays = self._new_delays()
         if not lasted:
-            delay = next(delays, None)
+            delay = _next_delay(delays)
             if delay is None:
                 raise ConnectFailed("the session was lost, and no tries to reconnect are left")
             await trio.sleep(delay)
         return delays
 
-    async def _recover(self, deadline: float) -> None:
-        """Try to get the session onto a new transport, until that worked or it is lost.
+    async def _recover(self, deadline: float) -> bool:
+        """Try to get the session onto a new transport, until it is lost. Gives whether that worked, when it has ended.
 
         The first try is made at once, unless the last transport was a recovery that did not last.
         """
@@ -141,16 +168,16 @@ class Supervisor:
         while True:
             step = self._session.step
             if not isinstance(step, Recover):
-                return
+                return False
             now = trio.current_time()
             if now >= deadline:
                 logger.warning("the session was not recovered in time")
                 self._dispatch(self._session.recovery_failed())
-                return
+                return False
             url = self.url.recovery(step.connection_id, step.reconnection_token)
             error = await self._attempt(url, min(self._connect_timeout, deadline - now), PROOF_TIMEOUT)
             if error is None:
-                return
+                return True
             if error.status in REFUSED:
                 self._dispatch(self._session.recovery_failed())
             if isinstance(self._session.step, Recover):
@@ -172,7 +199,7 @@ class Supervisor:
             if error is None or isinstance(self._session.step, Stop):
                 return started
             hopeless = self.urls.fixed and error.status in REFUSED
-            delay = None if hopeless else next(delays, None)
+            delay = None if hopeless else _next_delay(delays)
             self._attempt_failed(error, delay)
             if delay is None:
                 raise error

@@ -158,7 +158,10 @@ class PendingOperations:
         writes = 0 if ack_id is None else 1  # so that a Duplicate means that it ran
         new_id = self._last_id + 1 if ack_id is None else ack_id
         message = msgspec.structs.replace(message, ack_id=new_id)
-        frame = self.encode(message)
+        if isinstance(message, wire.JoinGroup | wire.LeaveGroup):  # small anyway, and what undoes a join may be larger
+            frame = self._codec.encode_upstream(message)
+        else:
+            frame = self.encode(message)
         if ack_id is None:
             self._last_id = new_id
         self._failed.pop(new_id, None)
@@ -261,6 +264,9 @@ class PendingOperations:
         if self._by_id.pop(operation.ack_id, None) is not None:
             self.bytes -= len(operation.frame)
             self._in_flight.pop(operation.ack_id, None)
+            if self._delayed:  # nobody shall wait for this retry
+                self._delayed = [each for each in self._delayed if each[2] is not operation]
+                heapq.heapify(self._delayed)
 
     def refused_with(self, code: int) -> Operation | None:
         """The service closed the transport with ``code``. Gives the operation whose frame it will not take.

@@ -118,6 +118,8 @@ class Session:
         """Take the data frames that came. Gives the outputs, and beside each the size of its frame (or 0)."""
         outputs: list[Output] = []
         sizes: list[int] = []
+        if self.state == "stopped":
+            return outputs, sizes  # what comes while the link is being closed begins nothing any more
         deliver = outputs.append
         decode = self._codec.decode_downstream
         note = self._sequence.note
@@ -340,7 +342,8 @@ class Session:
 
     def _connected(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
         if message.connection_id != self.connection_id:
-            if self.state == "connected":  # unheard of, but said clearly enough
+            if self.state == "connected":  # unheard of, but said clearly enough: what was sent belongs to the old one
+                self.counts.posts_lost += self.outgoing.transport_ended(None, outputs)
                 self._lose_session(outputs)
             self._begin_session(message, now, outputs)
         self._reconnection_token = message.reconnection_token or self._reconnection_token
