@@ -115,6 +115,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def interop(session: nox.Session) -> None:
+    """Run the tests with real peers: the official packages, unmodified."""
+    session.install("--editable", ".[protobuf]", *group("test"), *group("interop"))
+    session.run("python", "-m", "pytest", "tests/interop", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Install the package as its users do, away from the sources, and run its demo."""
     session.install(".")
@@ -124,8 +131,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the speed; the numbers are printed, none is judged."""
-    run_directory(session, "tests/benchmarks")
+    """Measure the speed beside that of the official packages; the numbers are printed, none is judged."""
+    session.install("--editable", ".", *group("test"), *group("interop"))
+    for program in sorted(Path("tests/benchmarks").glob("bench_*.py")):
+        session.run("python", str(program))
 
 
 @nox.session

@@ -300,6 +300,8 @@ QUERY = "?api-version=2024-12-01&excluded=a%20B"
     "audience",
     [
         f"http://localhost:8080{ALL}{QUERY}",
+        f"http://localhost:8080{ALL}?api-version=2024-12-01&excluded=a B",
+        f"http://localhost:8080{ALL}?api-version=2024-12-01&excluded=%61%20%42",
         f"http://localhost:8080{ALL}",
         f"HTTP://LOCALHOST:8080{ALL.upper()}",
         f"https://localhost:8080{ALL}",

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import trio
 
@@ -179,9 +180,11 @@ class RestApi:
     def _is_signed(self, request: Request, token: str, now: float) -> bool:
         hosts = {self._endpoint_host, request.headers.get("host", "")}
         places = [f"{scheme}://{host}{request.path}" for scheme in ("http", "https") for host in hosts]
-        with_query = [f"{place}?{request.query}" for place in places]
+        audiences = [*(f"{place}?{request.query}" for place in places), *places]
+        # HTTP clients may encode what was signed in another way, as aiohttp does.
+        audiences += [unquote(audience) for audience in audiences]
         try:
-            verify_token(token, keys=self._keys, audiences=[*with_query, *places], now=now)
+            verify_token(token, keys=self._keys, audiences=audiences, now=now)
         except InvalidToken as error:
             _logger.info("%s %s: not signed with a key of ours: %s", request.method, request.path, error)
             return False
