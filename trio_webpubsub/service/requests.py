@@ -147,8 +147,11 @@ class Requests:
         try:
             return await self._try(attempt, token)
         except AuthenticationFailed as error:
-            if error.status_code != 401 or not await self.credential.refused(Refusal(token, url, attempt.challenge)):
+            if error.status_code != 401:
                 raise
+            refused = error
+        if not await self.credential.refused(Refusal(token, url, attempt.challenge)):
+            raise refused
         return await self._try(attempt, await self.credential.token(url))
 
     async def _try(self, attempt: _Attempt, token: str) -> Answer:
