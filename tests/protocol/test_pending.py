@@ -213,6 +213,16 @@ def test_a_retry_whose_caller_went_away_is_forgotten() -> None:
     assert operations.take(2, BUDGET) == []
 
 
+def test_a_retry_that_another_answer_makes_needless_is_not_written() -> None:
+    operations = pending()
+    operation = submit(operations, retries=1)
+    operations.take(0, BUDGET)
+    operations.acknowledge(ack(1, "InternalServerError"), 0)
+    assert operations.acknowledge(ack(1), 1) is operation
+    assert operations.expire(2) == []
+    assert operations.idle
+
+
 @pytest.mark.parametrize("name", ["Forbidden", "BadRequest", "SomethingNew", ""])
 def test_other_failures_are_not_retried(name: str) -> None:
     operations = pending()

@@ -244,7 +244,7 @@ class PendingOperations:
         """Do what is due: retries go back into the outbox, overdue acks are asked for once, then given up."""
         while self._delayed and self._delayed[0][0] <= now:
             operation = heapq.heappop(self._delayed)[2]
-            if operation.ack_id in self._by_id and operation.outcome is None:
+            if operation.outcome is None:  # no second answer came meanwhile
                 self._outbox.append(operation)
         resolved: list[Operation] = []
         for ack_id, operation in list(self._in_flight.items()):
