@@ -172,6 +172,36 @@ async def test_a_message_larger_than_the_whole_buffer_is_dropped() -> None:
     assert await drain(channel) == [1, 3]
 
 
+async def test_messages_that_fit_are_taken_in_one_go() -> None:
+    channel = route(10)
+    assert channel.deliver_all([1, 2, 3], [30, 30, 40]) == 3
+    assert channel.statistics().buffered_bytes == 100
+    assert await drain(channel) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("overflow", "left"), [("error", [1, 2]), ("drop_oldest", [3, 4]), ("drop_newest", [1, 2])])
+async def test_of_messages_that_do_not_all_fit_each_is_judged_by_itself(overflow: Overflow, left: list[int]) -> None:
+    channel = route(2, overflow)
+    assert channel.deliver_all([1, 2, 3, 4], [1, 1, 1, 1]) == 2
+    assert await drain(channel) == left
+    assert channel.dropped == 2
+
+
+async def test_messages_that_come_together_wake_as_many_tasks(autojump_clock: MockClock) -> None:
+    channel = route()
+    taken: list[int] = []
+
+    async def take() -> None:
+        taken.append(await channel.receive())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        channel.deliver_all([1, 2, 3], [1, 1, 1])
+    assert sorted(taken) == [1, 2, 3]
+
+
 def gapped(buffer: int, overflow: Overflow) -> Route[int | Gap]:
     return Route(buffer=buffer, overflow=overflow, gaps=True, max_bytes=100)
 
@@ -265,9 +295,20 @@ async def test_a_message_goes_to_every_route_that_matches() -> None:
     others = [Route[GroupMessage](buffer=10, overflow="error") for _ in range(2)]
     router.add("other", others[0])
     router.add(Feed.SERVER, others[1])
-    router.message(group_message(1), 1)
+    router.messages([group_message(1)], [1])
     assert [len(each) for each in routes] == [1, 1, 1, 1]
     assert [len(each) for each in others] == [0, 0]
+
+
+async def test_messages_that_came_together_go_where_each_belongs() -> None:
+    router = Router()
+    keys: list[Key] = ["a", "b", Feed.SERVER, Feed.EVERYTHING]
+    routes = [Route[GroupMessage | ServerMessage](buffer=10, overflow="error") for _ in keys]
+    for key, each in zip(keys, routes, strict=True):
+        router.add(key, each)
+    batch = [group_message(1, "a"), group_message(2, "a"), ServerMessage(data=3), group_message(4, "b")]
+    router.messages([*batch, group_message(5, "a")], [1, 2, 3, 4, 5])
+    assert [[message.data for message in each.take_all()] for each in routes] == [[1, 2, 5], [4], [3], [1, 2, 3, 4, 5]]
 
 
 async def test_server_messages_go_to_their_routes() -> None:
@@ -276,15 +317,15 @@ async def test_server_messages_go_to_their_routes() -> None:
     router.add(Feed.SERVER, server)
     router.add(Feed.EVERYTHING, everything)
     router.add(Feed.EVERY_GROUP, group)
-    router.message(ServerMessage(data=1), 1)
+    router.messages([ServerMessage(data=1)], [1])
     assert (len(server), len(everything), len(group)) == (1, 1, 0)
 
 
 async def test_what_came_before_any_subscription_is_handed_to_the_first() -> None:
     router = Router()
-    router.message(group_message(1, "a"), 1)
-    router.message(group_message(2, "b"), 1)
-    router.message(ServerMessage(data=3), 1)
+    router.messages([group_message(1, "a")], [1])
+    router.messages([group_message(2, "b")], [1])
+    router.messages([ServerMessage(data=3)], [1])
     first = Route[GroupMessage](buffer=10, overflow="error")
     router.add("a", first)
     assert first.receive_nowait().data == 1
@@ -299,7 +340,7 @@ async def test_what_comes_after_the_last_subscription_is_for_nobody() -> None:
     router.add("g", gone)
     assert router.remove("g", gone)
     assert not router.remove("g", gone)
-    router.message(group_message(1), 1)
+    router.messages([group_message(1)], [1])
     assert router.unrouted == 1
     late = Route[GroupMessage](buffer=10, overflow="error")
     router.add("g", late)
@@ -311,9 +352,9 @@ async def test_a_new_session_may_have_early_messages_again() -> None:
     gone = Route[GroupMessage](buffer=10, overflow="error")
     router.add(Feed.EVERYTHING, gone)
     router.remove(Feed.EVERYTHING, gone)
-    router.message(group_message(1), 1)
+    router.messages([group_message(1)], [1])
     router.lifecycle(Connected(connection_id="c-2", first=False))
-    router.message(group_message(2), 1)
+    router.messages([group_message(2)], [1])
     late = Route[GroupMessage](buffer=10, overflow="error")
     router.add("g", late)
     assert late.receive_nowait().data == 2
@@ -322,7 +363,7 @@ async def test_a_new_session_may_have_early_messages_again() -> None:
 async def test_early_messages_are_held_within_a_limit() -> None:
     router = Router()
     for number in range(MAX_HELD_MESSAGES + 5):
-        router.message(group_message(number), 1)
+        router.messages([group_message(number)], [1])
     assert router.unrouted == 5
     late = Route[GroupMessage](buffer=10_000, overflow="error")
     router.add("g", late)
@@ -331,8 +372,8 @@ async def test_early_messages_are_held_within_a_limit() -> None:
 
 async def test_early_bytes_are_held_within_a_limit() -> None:
     router = Router()
-    router.message(group_message(1), 700_000)
-    router.message(group_message(2), 700_000)
+    router.messages([group_message(1)], [700_000])
+    router.messages([group_message(2)], [700_000])
     late = Route[GroupMessage](buffer=10, overflow="error")
     router.add("g", late)
     assert late.receive_nowait().data == 2
@@ -381,7 +422,7 @@ async def test_a_consumer_that_keeps_moving_is_waited_for() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(consume)
         for number in range(20_000):
-            router.message(group_message(number), 1)
+            router.messages([group_message(number)], [1])
             if router.crowded:
                 await router.polite_pause()
         assert channel.dropped == 0
@@ -394,7 +435,7 @@ async def test_a_consumer_that_stands_still_is_not_waited_for() -> None:
     channel = Route[GroupMessage](buffer=CROWDED * 2, overflow="error")
     router.add("g", channel)
     for number in range(CROWDED + 1):
-        router.message(group_message(number), 1)
+        router.messages([group_message(number)], [1])
     assert router.crowded
     await router.polite_pause()
     assert len(channel) == CROWDED + 1
@@ -405,7 +446,7 @@ async def test_a_closed_route_is_no_crowd() -> None:
     channel = Route[GroupMessage](buffer=CROWDED * 2, overflow="error")
     router.add("g", channel)
     for number in range(CROWDED + 1):
-        router.message(group_message(number), 1)
+        router.messages([group_message(number)], [1])
     router.remove("g", channel)
     assert not router.crowded
 
@@ -424,7 +465,7 @@ async def test_a_forgotten_handle_is_released_by_the_next_sweep() -> None:
     assert len(router.abandoned) == 1
     router.sweep()
     assert channel.closed
-    router.message(group_message(1), 1)
+    router.messages([group_message(1)], [1])
     assert router.unrouted == 1
 
 

@@ -13,7 +13,7 @@ from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
 from trio_webpubsub.protocol.messages import GroupMessage, Recovered, Stopped
 from trio_webpubsub.protocol.pending import HandedOver, Operation
 from trio_webpubsub.protocol.session import Session
-from trio_webpubsub.protocol.session_values import Recover, SessionSettings
+from trio_webpubsub.protocol.session_values import Delivery, Output, Recover, SessionSettings
 from trio_webpubsub.protocol.ticket import SessionTicket, UnreadMessage
 
 URL = "wss://localhost/client/hubs/chat"
@@ -47,9 +47,8 @@ def written(session: Session, now: float = 0) -> list[dict[str, Any]]:
     return [msgspec.json.decode(frame) for frame in session.take_frames(now)]
 
 
-def acked(session: Session, ack_id: int) -> list[Any]:
-    outputs, _ = session.receive([RELIABLE_JSON.encode_control(wire.Ack(ack_id, True))], 0)
-    return outputs
+def acked(session: Session, ack_id: int) -> list[Output]:
+    return session.receive([RELIABLE_JSON.encode_control(wire.Ack(ack_id, True))], 0)
 
 
 def data(sequence_id: int) -> bytes:
@@ -65,10 +64,9 @@ def handed_over(session: Session, unread: dict[str, list[UnreadMessage]] | None 
     return successor
 
 
-def recover(session: Session) -> list[Any]:
+def recover(session: Session) -> list[Output]:
     session.transport_opened()
-    outputs, _ = session.receive([RELIABLE_JSON.encode_control(wire.Pong())], 1)
-    return outputs
+    return session.receive([RELIABLE_JSON.encode_control(wire.Pong())], 1)
 
 
 def test_only_a_reliable_session_that_exists_can_be_detached() -> None:
@@ -123,8 +121,9 @@ def test_messages_that_came_before_are_not_delivered_again() -> None:
     session.receive([data(1), data(2)], 0)
     successor = handed_over(session)
     recover(successor)
-    outputs, _ = successor.receive([data(2), data(3)], 1)
-    assert [each.sequence_id for each in outputs if isinstance(each, GroupMessage)] == [3]
+    delivery = successor.receive([data(2), data(3)], 1)[-1]
+    assert isinstance(delivery, Delivery)
+    assert [message.sequence_id for message in delivery.messages] == [3]
 
 
 def test_what_was_pending_goes_on_under_its_ids() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pytest
@@ -24,7 +24,17 @@ from trio_webpubsub.protocol.messages import (
 )
 from trio_webpubsub.protocol.pending import Done, NeverSent, Operation, Refused, Unanswered, Unknown
 from trio_webpubsub.protocol.session import Session
-from trio_webpubsub.protocol.session_values import GroupRefused, Output, Reconnect, Recover, SessionSettings, Stop
+from trio_webpubsub.protocol.session_values import (
+    Delivery,
+    GroupRefused,
+    Output,
+    Reconnect,
+    Recover,
+    SessionSettings,
+    Stop,
+)
+
+Heard: TypeAlias = Output | GroupMessage | ServerMessage
 
 CONNECTED = wire.ConnectedMessage(connection_id="c-1", user_id="ann", reconnection_token="secret-1")
 
@@ -46,10 +56,17 @@ def data(sequence_id: int, *, group: str | None = "g", body: bytes = b"hi") -> b
     return RELIABLE_JSON.with_sequence_id(frame, sequence_id)
 
 
-def receive(session: Session, *frames: bytes, now: float = 0) -> list[Output]:
-    outputs, sizes = session.receive(list(frames), now)
-    assert len(sizes) == len(outputs)
-    return outputs
+def receive(session: Session, *frames: bytes, now: float = 0) -> list[Heard]:
+    return list(flattened(session.receive(list(frames), now)))
+
+
+def flattened(outputs: list[Output]) -> Iterator[Heard]:
+    for output in outputs:
+        if isinstance(output, Delivery):
+            assert len(output.messages) == len(output.sizes)
+            yield from output.messages
+        else:
+            yield output
 
 
 def connected(session: Session | None = None, *, now: float = 0, connection_id: str = "c-1") -> Session:
@@ -64,7 +81,7 @@ def written(session: Session, now: float = 0) -> list[dict[str, Any]]:
     return [msgspec.json.decode(frame) for frame in session.take_frames(now)]
 
 
-def ack(session: Session, ack_id: int, error: str | None = None, *, now: float = 0) -> list[Output]:
+def ack(session: Session, ack_id: int, error: str | None = None, *, now: float = 0) -> list[Heard]:
     failure = None if error is None else wire.WireError(error, "why")
     return receive(session, control(wire.Ack(ack_id, error is None, failure)), now=now)
 
@@ -132,9 +149,10 @@ def test_sizes_are_those_of_the_frames() -> None:
     frame = data(1)
     acked = session.outgoing.send(text())
     session.take_frames(0)
-    outputs, sizes = session.receive([control(wire.Ack(acked.ack_id, True)), frame], 0)
-    assert outputs[0] is acked
-    assert sizes == [0, len(frame)]
+    assert session.receive([control(wire.Ack(acked.ack_id, True)), frame], 0)[0] is acked
+    (delivery,) = session.receive([data(2), data(3, body=b"hello")], 0)
+    assert isinstance(delivery, Delivery)
+    assert delivery.sizes == [len(data(2)), len(data(3, body=b"hello"))]
 
 
 def test_messages_without_a_sequence_id_are_delivered() -> None:

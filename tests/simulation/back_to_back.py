@@ -29,10 +29,10 @@ from trio_webpubsub.emulator.hub import (
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.codec import Codec
-from trio_webpubsub.protocol.messages import Connected, GroupMessage
+from trio_webpubsub.protocol.messages import Connected
 from trio_webpubsub.protocol.pending import Done, Operation, Refused
 from trio_webpubsub.protocol.session import Session
-from trio_webpubsub.protocol.session_values import Output, Recover, SessionSettings
+from trio_webpubsub.protocol.session_values import Delivery, Output, Recover, SessionSettings
 
 GROUP = "g"
 ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
@@ -117,11 +117,11 @@ class World:
             frames -= 1
             frame = link.down.popleft()
             if isinstance(frame, Close):
-                self._take(client, client.session.receive(batch, self.now)[0])
+                self._take(client, client.session.receive(batch, self.now))
                 self._client_lost(client, frame.code)
                 return
             batch.append(frame)
-        self._take(client, client.session.receive(batch, self.now)[0])
+        self._take(client, client.session.receive(batch, self.now))
 
     def cut(self, client: Client) -> None:
         """The link breaks, and both ends notice."""
@@ -197,10 +197,12 @@ class World:
                     assert connection_id not in client.connection_ids
                     client.connection_ids.append(connection_id)
                     client.newest = 0
-                case GroupMessage(sequence_id=sequence_id, data=data):
-                    client.newest += 1
-                    assert sequence_id == client.newest, f"{client.name} got {sequence_id} instead of {client.newest}"
-                    client.heard.append(data)
+                case Delivery(messages):
+                    for message in messages:
+                        client.newest += 1
+                        came = message.sequence_id
+                        assert came == client.newest, f"{client.name} got {came} instead of {client.newest}"
+                        client.heard.append(message.data)
                 case _:
                     pass
 

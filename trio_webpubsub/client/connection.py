@@ -10,7 +10,7 @@ import trio
 
 from .._shell.frame_stream import TransportEnded
 from ..protocol.session import Session
-from ..protocol.session_values import Output
+from ..protocol.session_values import Delivery, Output
 from .router import Router
 from .transport import Transport
 
@@ -25,8 +25,8 @@ LAST_WORDS = 0.5
 LOGGED_CHARACTERS = 4096
 """So much of a message is logged."""
 
-Dispatch = Callable[[Sequence[Output], Sequence[int]], None]
-"""Takes a session's outputs, and beside each the size of the message's frame."""
+Dispatch = Callable[[Sequence[Output]], None]
+"""Takes a session's outputs."""
 
 
 class Connection:
@@ -80,7 +80,7 @@ class Connection:
             ended = await self._receive()
             now = trio.current_time()
             outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
-            self._dispatch(outputs, ())
+            self._dispatch(outputs)
             if ended.code != ABNORMAL_CLOSURE:
                 with trio.move_on_after(LAST_WORDS):
                     await self._transport.finish()
@@ -102,10 +102,11 @@ class Connection:
                 batch = await transport.receive_batch()
             except TransportEnded as ended:
                 return ended
-            outputs, sizes = session.receive(batch, trio.current_time())
+            outputs = session.receive(batch, trio.current_time())
             if self._log_payloads:
-                _log("received", outputs)
-            self._dispatch(outputs, sizes)
+                for output in outputs:
+                    _log("received", output.messages if isinstance(output, Delivery) else [output])
+            self._dispatch(outputs)
             if not self._proven.is_set() and session.proven:
                 self._proven.set()
             if not session.idle:  # an ack may have made room, or asked for a new id
@@ -145,7 +146,7 @@ class Connection:
         while True:
             with trio.CancelScope(deadline=session.next_deadline) as self._tick_scope:
                 await trio.sleep_forever()
-            self._dispatch(session.handle_timeout(trio.current_time()), ())
+            self._dispatch(session.handle_timeout(trio.current_time()))
             self.wake_writer()
 
     async def _keep_alive(self, proof_timeout: float) -> None:

@@ -23,10 +23,10 @@ from ..errors import (
 )
 from ..protocol import wire
 from ..protocol.invocations import Invocation
-from ..protocol.messages import Connected, Gap, GroupMessage, Recovered, RejoinFailed, SendResult, ServerMessage
+from ..protocol.messages import Connected, Gap, Recovered, RejoinFailed, SendResult
 from ..protocol.pending import Done, HandedOver, NeverSent, Operation, Refused, Unanswered, Unknown
 from ..protocol.session import DETACHED, Session
-from ..protocol.session_values import GroupRefused, Output
+from ..protocol.session_values import Delivery, GroupRefused, Output
 from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
 from .connection import Connection, shortened
@@ -280,12 +280,12 @@ class Core:
             self.session, transport, self.router, self._dispatch, self._written, log_payloads=self._log_payloads
         )
 
-    def _dispatch(self, outputs: Sequence[Output], sizes: Sequence[int] = ()) -> None:
+    def _dispatch(self, outputs: Sequence[Output]) -> None:
         """Hand a session's outputs to whoever waits for them, in order."""
-        for index, output in enumerate(outputs):
+        for output in outputs:
             match output:
-                case GroupMessage() | ServerMessage():
-                    self.router.message(output, sizes[index])
+                case Delivery(messages, sizes):
+                    self.router.messages(messages, sizes)
                 case Operation() | Invocation():
                     if output.wake is not None:
                         output.wake()

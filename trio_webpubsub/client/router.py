@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -53,7 +53,7 @@ class Router:
 
     def __init__(self) -> None:
         self._routes: dict[Key, list[Route[Any]]] = {}
-        self._targets: dict[str | None, tuple[Route[Any], ...]] = {}  # a cache: what `message` looks up, by group
+        self._targets: dict[str | None, tuple[Route[Any], ...]] = {}  # a cache: what `_hand_over` looks up, by group
         self._crowd: set[Route[Any]] = set()
         self._held: deque[tuple[GroupMessage | ServerMessage, int]] = deque()
         self._held_bytes = 0
@@ -128,19 +128,33 @@ class Router:
         while self.abandoned:
             self.abandoned.popleft()()
 
-    def message(self, message: GroupMessage | ServerMessage, size: int) -> None:
-        """Hand a message to every route that matches."""
-        group = message.group if type(message) is GroupMessage else None
+    def messages(self, messages: Sequence[GroupMessage | ServerMessage], sizes: Sequence[int]) -> None:
+        """Hand messages, at least one, to every route that matches; those in a row of one group in one go."""
+        groups = [message.group if type(message) is GroupMessage else None for message in messages]
+        total = len(groups)
+        if groups.count(groups[0]) == total:
+            self._hand_over(groups[0], messages, sizes)
+            return
+        start = 0
+        for end in range(1, total + 1):
+            if end == total or groups[end] != groups[start]:
+                self._hand_over(groups[start], messages[start:end], sizes[start:end])
+                start = end
+
+    def _hand_over(
+        self, group: str | None, messages: Sequence[GroupMessage | ServerMessage], sizes: Sequence[int]
+    ) -> None:
         targets = self._targets.get(group)
         if targets is None:
             if len(self._targets) >= MAX_REMEMBERED_GROUPS:
                 self._targets.clear()
-            keys = (*self._keys(message), Feed.EVERYTHING)
+            keys = (*self._keys(messages[0]), Feed.EVERYTHING)
             targets = self._targets[group] = tuple(route for key in keys for route in self._routes.get(key, ()))
         if not targets:
-            self._hold(message, size)
+            for message, size in zip(messages, sizes, strict=True):
+                self._hold(message, size)
         for route in targets:
-            if route.deliver(message, size) > CROWDED:
+            if route.deliver_all(messages, sizes) > CROWDED:
                 self._crowd.add(route)
 
     def lifecycle(self, value: Lifecycle) -> None:

@@ -47,13 +47,15 @@ from .keep_alive import KeepAlive
 from .messages import Connected, Disconnected, Gap, GroupMessage, Recovered, ServerMessage, Stopped
 from .outgoing import Outgoing
 from .sequence import SequenceTracker
-from .session_values import Counts, Output, Reconnect, Recover, SessionSettings, State, Step, Stop
+from .session_values import Counts, Delivery, Output, Reconnect, Recover, SessionSettings, State, Step, Stop
 from .ticket import SessionTicket, TicketContents, UnreadMessage
 
 UNREADABLE_IN_A_ROW = 3
 """So many frames without a readable envelope, one after another, and the transport is not worth keeping."""
 
 DETACHED = "the session was detached"
+
+_DATA = (GroupMessage, ServerMessage)
 
 POLICY_VIOLATION = 1008
 """The close code with which the service refuses a recovery."""
@@ -114,44 +116,47 @@ class Session:
         """Whether the present transport carries a session."""
         return self._proven
 
-    def receive(self, batch: list[bytes], now: float) -> tuple[list[Output], list[int]]:
-        """Take the data frames that came. Gives the outputs, and beside each the size of its frame (or 0)."""
+    def receive(self, batch: list[bytes], now: float) -> list[Output]:
+        """Take the data frames that came."""
         outputs: list[Output] = []
-        sizes: list[int] = []
         if self.state == "stopped":
-            return outputs, sizes  # what comes while the link is being closed begins nothing any more
-        deliver = outputs.append
-        decode = self._codec.decode_downstream
-        note = self._sequence.note
+            return outputs  # what comes while the link is being closed begins nothing any more
         if self._recovery is not None and batch:
             self._recovery_answered(batch[0], self._recovery.connection_id, now, outputs)
-            sizes.extend([0] * len(outputs))
+        counts = self.counts
+        counts.frames_received += len(batch)
+        counts.bytes_received += sum(map(len, batch))
+        decode = self._codec.decode_downstream
+        note = self._sequence.note
+        messages: list[GroupMessage | ServerMessage] = []
+        sizes: list[int] = []
         for frame in batch:
             try:
                 message = decode(frame)
             except UnreadableFrame:
-                self.counts.unreadable += 1
+                counts.unreadable += 1
                 self._unreadable_run.append(hash(frame))
-                deliver(Gap(unreadable=1))
-                sizes.append(0)
+                outputs.append(Gap(unreadable=1))
+                messages, sizes = [], []
                 continue
             if self._unreadable_run:
                 self._unreadable_run.clear()
-            if isinstance(message, GroupMessage | ServerMessage):
-                if message.sequence_id is None or note(message.sequence_id, len(frame), now):
-                    deliver(message)
-                    sizes.append(len(frame))
-                    if message.data_error is not None:
-                        self.counts.undecodable += 1
-                else:
-                    self.counts.repeated += 1
-            else:
+            if not isinstance(message, _DATA):
                 self._control(message, len(frame), now, outputs)
-                sizes.extend([0] * (len(outputs) - len(sizes)))
-        self.counts.messages_received += sum(size > 0 for size in sizes)
-        self.counts.frames_received += len(batch)
-        self.counts.bytes_received += sum(map(len, batch))
-        return outputs, sizes
+                messages, sizes = [], []
+                continue
+            sequence_id = message.sequence_id
+            if sequence_id is not None and not note(sequence_id, len(frame), now):
+                counts.repeated += 1
+                continue
+            counts.messages_received += 1
+            if message.data_error is not None:
+                counts.undecodable += 1
+            if not messages:
+                outputs.append(Delivery(messages, sizes))
+            messages.append(message)
+            sizes.append(len(frame))
+        return outputs
 
     @property
     def worthless(self) -> bool:

@@ -36,7 +36,15 @@ class GroupRefused(msgspec.Struct, frozen=True):
     error: wire.WireError | None
 
 
-Output: TypeAlias = GroupMessage | ServerMessage | Gap | Operation | Invocation | Lifecycle | GroupRefused
+class Delivery(msgspec.Struct, frozen=True):
+    """Messages for those who wait for them, in order, as many as came without anything else between them."""
+
+    messages: list[GroupMessage | ServerMessage]
+    sizes: list[int]
+    """Of the frames, in bytes."""
+
+
+Output: TypeAlias = Delivery | Gap | Operation | Invocation | Lifecycle | GroupRefused
 
 
 class Recover(msgspec.Struct, frozen=True):
