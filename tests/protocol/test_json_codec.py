@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,3 +203,64 @@ def test_a_message_reaches_a_client_as_it_was_sent(
             sequence_id=sequence_id,
         )
     assert message == expected
+
+
+# Many frames at once
+
+
+def frames_of(*messages: GroupMessage | ServerMessage) -> list[bytes]:
+    """Frames that differ in everything that may differ, in the order of fields that the service uses."""
+    return [
+        b'{"sequenceId":%d,"type":"message","from":"%s"%s,"dataType":"%s","data":%s}'
+        % (
+            message.sequence_id or 1,
+            b"group" if isinstance(message, GroupMessage) else b"server",
+            b',"group":"%s"' % message.group.encode() if isinstance(message, GroupMessage) else b"",
+            message.data_type.encode(),
+            msgspec.json.encode(message.data),
+        )
+        for message in messages
+    ]
+
+
+USUAL = (
+    GroupMessage(group="g", data="hé", data_type="text", sequence_id=1),
+    ServerMessage(data={"type": "message"}, data_type="json", sequence_id=2),
+    GroupMessage(group="h", data=b"\x00\xff", data_type="binary", sequence_id=3),
+    ServerMessage(data=b"any", data_type="protobuf", sequence_id=4),
+)
+
+
+def test_usual_messages_are_read_in_one_step_as_each_is_by_itself() -> None:
+    frames = frames_of(*USUAL)
+    assert RELIABLE_JSON.decode_messages(frames) == list(USUAL)
+    assert [RELIABLE_JSON.decode_downstream(frame) for frame in frames] == list(USUAL)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"type":"pong"}',
+        b'{"type":"ack","ackId":1,"success":true}',
+        b'{"sequenceId":9,"type":"message","from":"group","group":"g","dataType":"text","data":7}',
+        b'{"sequenceId":9,"type":"message","from":"group","group":"g","dataType":"json"}',
+        b'{"sequenceId":9,"type":"message","from":"group","group":"g","dataType":"json","data":null}',
+        b'{"sequenceId":9,"type":"message","from":"group","group":"g","dataType":"binary","data":"?"}',
+        b'{"sequenceId":9,"type":"message","from":"group","group":"g","dataType":"news","data":1}',
+        b'{"sequenceId":0,"type":"message","from":"server","dataType":"text","data":"x"}',
+        b'{"sequenceId":9,"type":"message","from":"server","dataType":"text",\n"data":"x"}',
+        b'{"sequenceId":9,"type":"message","from":"server","dataType":"text","data":"x"',
+        b'{"sequenceId":9,"type":"message","from":"server","dataType":"text","data":"\xff"}',
+        b'{"sequenceId":9,"type":"message","from":"somebody","dataType":"text","data":"x"}',
+        b"",
+    ],
+)
+def test_one_frame_that_needs_a_look_of_its_own_has_all_looked_at(frame: bytes) -> None:
+    for frames in ([frame, *frames_of(*USUAL)], [*frames_of(*USUAL), frame]):
+        assert RELIABLE_JSON.decode_messages(frames) is None
+
+
+def test_two_frames_that_are_one_message_together_are_no_messages() -> None:
+    whole = b'{"sequenceId":9,"type":"message","from":"server","metadata":{"type":"message","from":"x"},"data":1}'
+    cut = whole.index(b'{"type":"message","from":"x"')
+    assert RELIABLE_JSON.decode_messages([whole[:cut], whole[cut:]]) is None

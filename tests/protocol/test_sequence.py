@@ -138,3 +138,26 @@ def test_never_more_than_100_messages_1_mib_or_1_second_unacknowledged(steps: li
                 size += bytes_each
                 due = min(due, now if messages >= 100 or size >= 1024 * 1024 else now + 1)
         assert (tracker.newest, tracker.due) == (newest, due)
+
+
+def test_messages_that_follow_one_another_are_noted_together() -> None:
+    tracker = SequenceTracker()
+    assert tracker.note_all([1, 2, 3], 30, 5.0)
+    assert (tracker.newest, tracker.due) == (3, 6.0)
+    assert tracker.note_all(list(range(4, 101)), 30, 5.5)
+    assert tracker.take(5.5) == 100
+
+
+def test_messages_that_do_not_follow_one_another_are_to_be_noted_each() -> None:
+    tracker = SequenceTracker()
+    assert tracker.note_all([1, 2], 1, 0.0)
+    others: list[list[int | None]] = [[2, 3], [4, 5], [3, 5], [3, None], [None, 3]]
+    for ids in others:
+        assert not tracker.note_all(ids, 1, 0.0)
+    assert (tracker.newest, tracker.take(1.0)) == (2, 2)
+
+
+def test_messages_without_ids_need_no_acknowledgement() -> None:
+    tracker = SequenceTracker()
+    assert tracker.note_all([None, None], 1, 0.0)
+    assert tracker.due == math.inf

@@ -23,7 +23,7 @@ from ..protocol.frame_reader import FrameReader
 from ..protocol.frame_writer import encode_close, encode_frame
 from .randomness import ByteSource, system_bytes
 
-_RECEIVE_SIZE = 65_536
+_RECEIVE_SIZE = 131_072
 _CONTROL_LIMIT = 16_384
 """Bytes of control frames that may wait for trio-websocket before the receive loop waits too."""
 _REPLY_LIMIT = 262_144

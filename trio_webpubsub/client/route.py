@@ -20,6 +20,9 @@ Overflow: TypeAlias = Literal["error", "drop_oldest", "drop_newest"]
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 ITEMS_PER_SCHEDULE_POINT = 64
 
+_GAP = -1
+"""Stands for the size of a gap."""
+
 M = TypeVar("M")
 
 
@@ -30,7 +33,7 @@ class Route(Generic[M]):
         self, *, buffer: int, overflow: Overflow, gaps: bool = False, max_bytes: float = MAX_BUFFERED_BYTES
     ) -> None:
         self._messages: deque[Any] = deque()  # of M, which includes Gap where the consumer asked for them
-        self._sizes: deque[int] = deque()  # -1 for a gap
+        self._sizes: deque[int] = deque()  # _GAP for a gap; some in front may be of messages that were taken
         self._count = 0  # of messages, gaps apart
         self._bytes = 0
         self._gaps = gaps
@@ -42,16 +45,17 @@ class Route(Generic[M]):
         self._ended = False
         self._error: Callable[[], Exception | None] | None = None
         self.closed: bool = False
-        self.taken: int = 0
         self.dropped: int = 0
+        self._taken = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def statistics(self) -> SubscriptionStatistics:
         """Say how it stands."""
+        self._settle()
         return SubscriptionStatistics(
-            buffered=self._count, buffered_bytes=self._bytes, taken=self.taken, dropped=self.dropped
+            buffered=self._count, buffered_bytes=self._bytes, taken=self._taken, dropped=self.dropped
         )
 
     def deliver(self, message: M, size: int) -> int:
@@ -59,6 +63,7 @@ class Route(Generic[M]):
         if self._ended:
             self.dropped += 1
             return 0
+        self._settle()
         if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
             self._overflown(size)
             if self._count >= self._max_messages or self._bytes + size > self._max_bytes:
@@ -74,6 +79,7 @@ class Route(Generic[M]):
     def deliver_all(self, messages: Sequence[M], sizes: Sequence[int]) -> int:
         """Do what `deliver` does with each of some messages, in one step where all of them fit."""
         size = sum(sizes)
+        self._settle()
         if self._ended or self._count + len(messages) > self._max_messages or self._bytes + size > self._max_bytes:
             return max(map(self.deliver, messages, sizes))
         self._messages.extend(messages)
@@ -99,7 +105,7 @@ class Route(Generic[M]):
             self._messages[-1] = last + gap
             return
         self._messages.append(gap)
-        self._sizes.append(-1)
+        self._sizes.append(_GAP)
         if self._readers:
             self._readers.unpark()
 
@@ -125,14 +131,14 @@ class Route(Generic[M]):
         self.dropped += 1
         gap = Gap(overflowed=1)
         if isinstance(self._messages[0], Gap):
-            gap = self._pop() + gap
-        self._pop()
+            gap = self._pop_settled() + gap
+        self._pop_settled()
         if not self._gaps:
             return
         if self._messages and isinstance(self._messages[0], Gap):
-            gap += self._pop()
+            gap += self._pop_settled()
         self._messages.appendleft(gap)
-        self._sizes.appendleft(-1)
+        self._sizes.appendleft(_GAP)
 
     def end(self, error: Callable[[], Exception | None] | None = None) -> None:
         """No more messages will come: what is buffered can still be taken, then comes ``error`` or the normal end."""
@@ -150,16 +156,16 @@ class Route(Generic[M]):
     def receive_nowait(self) -> M:
         """Take a message that is there."""
         if self._messages:
-            self.taken += 1
-            message: M = self._pop()
+            message: M = self._messages.popleft()
             return message
         self._raise_if_ended()
         raise trio.WouldBlock
 
     def take_all(self) -> list[M]:
         """Take all that is there."""
+        self._settle()
         messages = list(self._messages)
-        self.taken += len(messages)
+        self._taken += self._count
         self._clear()
         return messages
 
@@ -178,13 +184,22 @@ class Route(Generic[M]):
             self._raise_if_ended(end)
             self._credit = ITEMS_PER_SCHEDULE_POINT
             await self._readers.park()
-        self.taken += 1
-        message: M = self._pop()
+        message: M = self._messages.popleft()
         return message
 
-    def _pop(self) -> Any:
+    def _settle(self) -> None:
+        """Count off what was taken. Taking only pops, for there every step costs once per message."""
+        if behind := len(self._sizes) - len(self._messages):
+            next_size = self._sizes.popleft
+            sizes = [next_size() for _ in range(behind)]
+            gaps = sizes.count(_GAP)
+            self._bytes -= sum(sizes) - gaps * _GAP
+            self._count -= behind - gaps
+            self._taken += behind - gaps
+
+    def _pop_settled(self) -> Any:
         size = self._sizes.popleft()
-        if size >= 0:
+        if size != _GAP:
             self._bytes -= size
             self._count -= 1
         return self._messages.popleft()

@@ -193,10 +193,9 @@ class Router:
         """
         for route in list(self._crowd):
             standing = 0
-            while len(route) > CROWDED and standing < 2:
-                taken = route.taken
+            while (waiting := len(route)) > CROWDED and standing < 2:
                 await trio.lowlevel.checkpoint()
-                standing = standing + 1 if route.taken == taken else 0
+                standing = standing + 1 if len(route) == waiting else 0
             if len(route) <= CROWDED:
                 self._crowd.discard(route)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from . import wire
+from .messages import GroupMessage, ServerMessage
 
 
 class Codec(Protocol):
@@ -37,6 +38,10 @@ class Codec(Protocol):
         Raises:
             UnreadableFrame: the envelope itself cannot be read.
         """
+        ...
+
+    def decode_messages(self, frames: list[bytes]) -> list[GroupMessage | ServerMessage] | None:
+        """Read frames in one step, if all are messages as most are; ``None`` if each needs a look of its own."""
         ...
 
     # The service's side

@@ -124,6 +124,26 @@ class FrameReader:
         size = len(data)
         position = 0
         while size - position >= 2:
+            if not mask_bit:
+                # Nearly all that a client gets is whole messages of ASCII text below 64 KiB.
+                while size - position >= 4 and data[position] == plain:
+                    length = data[position + 1]
+                    start = position + 2
+                    if length == 126:
+                        length = data[position + 2] << 8 | data[position + 3]
+                        start = position + 4
+                        if length < 126:
+                            break
+                    elif length > 126:
+                        break
+                    end = start + length
+                    payload = data[start:end]
+                    if end > size or length > max_message_size or not payload.isascii():
+                        break
+                    append(payload)
+                    position = end
+                if size - position < 2:
+                    break
             first = data[position]
             length = data[position + 1] ^ mask_bit
             if length > 127:

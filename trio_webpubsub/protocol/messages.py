@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 # What most messages have, so that a codec can decode straight into the message; it looks at larger ones itself.
 _SequenceId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+_NotEmpty: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class StreamError(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -72,18 +73,18 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             raise InvalidPayload(str(error)) from error
 
 
-class GroupMessage(_Payload, frozen=True, kw_only=True):
+class GroupMessage(_Payload, frozen=True, kw_only=True, tag_field="from", tag="group"):
     """A message that came because this connection is a member of a group."""
 
     group: str
     """The group it was sent to."""
-    from_user_id: str | None = None
+    from_user_id: _NotEmpty | None = None
     """The sender's user id; ``None`` for an anonymous sender and for the service's REST API."""
     stream: StreamInfo | None = None
     """Set when the message is a fragment of a group stream."""
 
 
-class ServerMessage(_Payload, frozen=True, kw_only=True):
+class ServerMessage(_Payload, frozen=True, kw_only=True, tag_field="from", tag="server"):
     """A message that the service's side sent to this connection, its user or everybody, or an event handler's reply."""
 
 

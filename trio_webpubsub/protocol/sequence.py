@@ -42,17 +42,23 @@ class SequenceTracker:
 
         A repetition arms the acknowledgement as well, since it shows that the service missed the last one.
         """
-        self._messages += 1
-        self._bytes += size
-        if self.due > now:
-            if self._messages >= ACK_AFTER_MESSAGES or self._bytes >= ACK_AFTER_BYTES:
-                self.due = now
-            elif self._messages == 1:
-                self.due = now + ACK_AFTER_SECONDS
+        self._arm(1, size, now)
         if sequence_id <= self.newest:
             return False
         self.newest = sequence_id
         return True
+
+    def note_all(self, sequence_ids: list[int | None], size: int, now: float) -> bool:
+        """Take note of messages of ``size`` bytes together, if all are new and follow one another, or have no ids.
+
+        False, and nothing has changed, when each has to be noted by itself.
+        """
+        count = len(sequence_ids)
+        if sequence_ids == list(range(self.newest + 1, self.newest + count + 1)):
+            self._arm(count, size, now)
+            self.newest += count
+            return True
+        return sequence_ids.count(None) == count
 
     def take(self, now: float) -> int | None:
         """Give the id to acknowledge if that is due, and count it as acknowledged."""
@@ -68,6 +74,15 @@ class SequenceTracker:
         """
         if self.newest:
             self.due = now
+
+    def _arm(self, messages: int, size: int, now: float) -> None:
+        self._messages += messages
+        self._bytes += size
+        if self.due > now:
+            if self._messages >= ACK_AFTER_MESSAGES or self._bytes >= ACK_AFTER_BYTES:
+                self.due = now
+            elif self.due == math.inf:
+                self.due = now + ACK_AFTER_SECONDS
 
     def _disarm(self) -> None:
         self.due = math.inf

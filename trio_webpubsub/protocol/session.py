@@ -124,8 +124,21 @@ class Session:
         if self._recovery is not None and batch:
             self._recovery_answered(batch[0], self._recovery.connection_id, now, outputs)
         counts = self.counts
+        messages = self._codec.decode_messages(batch)
+        sizes = list(map(len, batch))
         counts.frames_received += len(batch)
-        counts.bytes_received += sum(map(len, batch))
+        counts.bytes_received += sum(sizes)
+        if messages is not None and self._sequence.note_all([each.sequence_id for each in messages], sum(sizes), now):
+            self._unreadable_run.clear()
+            counts.messages_received += len(messages)
+            outputs.append(Delivery(messages, sizes))
+        else:
+            self._look_at_each(batch, now, outputs)
+        return outputs
+
+    def _look_at_each(self, batch: list[bytes], now: float, outputs: list[Output]) -> None:
+        """Take frames among which there is more than messages in their usual form and order."""
+        counts = self.counts
         decode = self._codec.decode_downstream
         note = self._sequence.note
         messages: list[GroupMessage | ServerMessage] = []
@@ -156,7 +169,6 @@ class Session:
                 outputs.append(Delivery(messages, sizes))
             messages.append(message)
             sizes.append(len(frame))
-        return outputs
 
     @property
     def worthless(self) -> bool:
