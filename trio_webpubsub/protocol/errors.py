@@ -35,3 +35,24 @@ class UnreadableFrame(WebPubSubError):
 
 class InvalidToken(WebPubSubError):
     """A token that is not accepted; the text says why and never holds the token."""
+
+
+class EventRejected(WebPubSubError):
+    """Raised by an event handler: the event is refused, and the service told so. See `trio_webpubsub.webhooks`."""
+
+    def __init__(self, status: int = 400, message: str = "") -> None:
+        """Make the error.
+
+        Args:
+            status: The HTTP status, 400 to 599. The service runs an event again (up to three times) on 408 and from 500
+                on.
+            message: Goes to the service, which does not pass it on to the client.
+
+        Raises:
+            ValueError: The status does not refuse anything.
+        """
+        if not 400 <= status <= 599:
+            raise ValueError(f"an event is refused with a status from 400 to 599, not {status}")
+        super().__init__(message or f"refused with {status}")
+        self.status = status
+        self.message = message
