@@ -48,7 +48,7 @@ def test_the_attributes_of_an_event() -> None:
     read = user_event(ce_subprotocol="json.webpubsub.azure.v1", ce_connectionstate=STATE, ce_hub="Chat")
     assert (read.hub, read.connection_id, read.user_id, read.event_id) == ("Chat", "conn-1", "ann", "7")
     assert read.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    assert (read.origin, read.subprotocol, read.state) == (ORIGIN, "json.webpubsub.azure.v1", {"n": 1})
+    assert (read.origin, read.subprotocol, dict(read.state)) == (ORIGIN, "json.webpubsub.azure.v1", {"n": 1})
     assert read.request_headers["ce-source"] == "/hubs/chat/client/conn-1"
     assert read.mqtt is None
 

@@ -79,7 +79,7 @@ def read_event(head: EventHead, body: bytes) -> Event:
             return ConnectedEvent(**common, state=StoredState(state), mqtt=mqtt)
         case "disconnected":
             end = _decode(body, _DisconnectedBody)
-            left = mqtt and _mqtt_disconnect(mqtt, end.mqtt or _MqttDisconnectBody())
+            left = None if mqtt is None else _mqtt_disconnect(mqtt, end.mqtt or _MqttDisconnectBody())
             return DisconnectedEvent(**common, state=StoredState(state), reason=end.reason or "", mqtt=left)
         case _:
             kind = GroupJoinedEvent if head.kind == "joined" else GroupLeftEvent
@@ -217,7 +217,7 @@ def _connect_request(body: bytes, mqtt: MqttSession | None, common: Mapping[str,
         headers=_lists(content.headers),
         subprotocols=content.subprotocols or [],
         client_certificates=content.client_certificates or [],
-        mqtt=mqtt and _mqtt_connect(mqtt, content.mqtt or _MqttConnectBody()),
+        mqtt=None if mqtt is None else _mqtt_connect(mqtt, content.mqtt or _MqttConnectBody()),
     )
 
 
@@ -239,7 +239,7 @@ def _user_event(head: EventHead, body: bytes, mqtt: MqttSession | None, common: 
         metadata=ce.prefixed(head.headers.items(), ce.METADATA_PREFIX),
         data_error=data_error,
         raw=None if data_error is None else body,
-        mqtt=mqtt and _mqtt_message(mqtt, head.headers),
+        mqtt=None if mqtt is None else _mqtt_message(mqtt, head.headers),
     )
 
 
