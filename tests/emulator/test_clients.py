@@ -121,10 +121,6 @@ async def test_a_bad_handshake_gets_its_status(
     assert await rejection(emulator, url) == status
 
 
-async def test_a_client_without_a_subprotocol_is_refused(autojump_clock: MockClock, emulator: Emulator) -> None:
-    assert await rejection(emulator, emulator.client_url("chat"), []) == 400
-
-
 async def test_a_token_expires_on_the_clock_of_the_program(autojump_clock: MockClock, emulator: Emulator) -> None:
     url = emulator.client_url("chat")
     await trio.sleep(3600 + 299)
@@ -231,6 +227,22 @@ async def test_sessions_wait_side_by_side(autojump_clock: MockClock, emulator: E
         assert [connection.connection_id for connection in emulator.connections("chat")] == [second.connection_id]
         await trio.sleep(20)
         assert emulator.connections("chat") == []
+
+
+@pytest.mark.parametrize(("away", "expected"), [(4.0, ["short", "long"]), (5.0, ["long"])])
+async def test_a_message_is_of_use_to_a_client_that_was_away_for_as_long_as_it_lives(
+    autojump_clock: MockClock, emulator: Emulator, away: float, expected: list[str]
+) -> None:
+    async with open_peer(emulator, groups=["lobby"]) as first, open_peer(emulator) as sender:
+        await trio.aclose_forcefully(first.stream)
+        await trio.testing.wait_all_tasks_blocked()
+        send = {"type": "sendToGroup", "group": "lobby", "dataType": "text"}
+        assert (await sender.ask(**send, data="short", ttlSeconds=5, ackId=1))["success"]
+        assert (await sender.ask(**send, data="long", ttlSeconds=0, ackId=2))["success"]
+        await trio.sleep(away)
+        async with raw_peer(emulator, recovery_url(emulator, first)) as second:
+            await second.receive()
+            assert [(await second.receive())["data"] for _ in expected] == expected
 
 
 # Many messages, slow readers

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
 import pytest
 
-from trio_webpubsub.emulator.handshake import Admission, Handshake, HandshakeRefused, Recovery
-from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
-from trio_webpubsub.protocol.protobuf_codec import PROTOBUF
+from trio_webpubsub.emulator.handshake import Admission, Handshake, HandshakeRefused, Publishing, Recovery
 from trio_webpubsub.protocol.tokens import client_access_token
 
 KEY = "k" * 40
+OTHER_KEY = "o" * 40
 NOW = 1_700_000_000.0
 HOST = "127.0.0.1:8080"
 AUDIENCE = f"http://{HOST}/client/hubs/chat"
@@ -22,17 +20,12 @@ def token(*, audience: str = AUDIENCE, key: str = KEY, now: float = NOW, **field
     return client_access_token(key, audience=audience, now=now, lifetime=60, **fields)
 
 
-def handshake(
-    path: str = "/client/hubs/chat",
-    query: str = "",
-    headers: Mapping[str, str] | None = None,
-    subprotocols: Sequence[str] = (RELIABLE_JSON.subprotocol,),
-) -> Handshake:
-    return Handshake(path, query, headers or {}, subprotocols)
+def handshake(path: str = "/client/hubs/chat", query: str = "", headers: Mapping[str, str] | None = None) -> Handshake:
+    return Handshake(path, query, headers or {})
 
 
 def admit(request: Handshake) -> Admission:
-    return request.admit(keys=[KEY], endpoint_host=HOST, now=NOW)
+    return request.admit(keys=[KEY, OTHER_KEY], endpoint_host=HOST, now=NOW)
 
 
 def refusal(request: Handshake) -> tuple[int, str]:
@@ -70,14 +63,12 @@ def test_no_hub_or_a_bad_name_is_a_bad_request(path: str, query: str) -> None:
 
 
 def test_a_token_in_the_query_says_who_the_client_is() -> None:
-    signed = token(user_id="ann", roles=["webpubsub.sendToGroup"], groups=["a", "b"])
-    assert admit(handshake(query=f"access_token={signed}")) == Admission(
-        codec=RELIABLE_JSON,
-        subprotocol=RELIABLE_JSON.subprotocol,
-        user_id="ann",
-        roles=["webpubsub.sendToGroup"],
-        groups=["a", "b"],
-    )
+    signed = token(user_id="ann", roles=["webpubsub.sendToGroup"], groups=["a", "b"], claims={"x": 1})
+    admission = admit(handshake(query=f"access_token={signed}"))
+    assert admission.user_id == "ann"
+    assert admission.roles == ["webpubsub.sendToGroup"]
+    assert admission.groups == ["a", "b"]
+    assert (admission.claims["x"], admission.claims["aud"]) == (1, AUDIENCE)
 
 
 @pytest.mark.parametrize("kind", ["Bearer", "bearer"])
@@ -157,40 +148,71 @@ def test_no_token_at_all_is_unauthorised() -> None:
     assert refusal(handshake(headers={"authorization": "Basic eA=="}))[0] == 401
 
 
-@pytest.mark.parametrize("subprotocols", [[], ["other"]])
-def test_a_client_without_a_subprotocol_is_told_what_is_served(subprotocols: list[str]) -> None:
-    status, text = refusal(handshake(query=f"access_token={token()}", subprotocols=subprotocols))
-    assert status == 400
-    assert JSON.subprotocol in text
+def test_either_key_may_have_signed_the_token() -> None:
+    assert admit(handshake(query=f"access_token={token(key=OTHER_KEY, user_id='ann')}")).user_id == "ann"
 
 
-def test_the_first_subprotocol_that_is_served_counts_in_the_clients_spelling() -> None:
-    offered = ["other", "JSON.webpubsub.azure.v1", RELIABLE_JSON.subprotocol]
-    admission = admit(handshake(query=f"access_token={token()}", subprotocols=offered))
-    assert (admission.codec, admission.subprotocol) == (JSON, "JSON.webpubsub.azure.v1")
+def test_where_clients_may_be_anonymous_none_needs_a_token() -> None:
+    assert handshake().admit(keys=[KEY], endpoint_host=HOST, now=NOW, anonymous=True) == Admission()
+
+
+def test_a_token_counts_where_none_is_needed() -> None:
+    request = handshake(query=f"access_token={token(user_id='ann')}")
+    assert request.admit(keys=[KEY], endpoint_host=HOST, now=NOW, anonymous=True).user_id == "ann"
+    with pytest.raises(HandshakeRefused) as caught:
+        request.admit(keys=[OTHER_KEY], endpoint_host=HOST, now=NOW, anonymous=True)
+    assert caught.value.status == 401
+
+
+def test_claims_stand_in_no_repr() -> None:
+    assert "secret" not in repr(admit(handshake(query=f"access_token={token(claims={'x': 'secret'})}")))
+
+
+# What simple clients ask for
+
+
+@pytest.mark.parametrize("query", ["", "webpubsub_mode=", "webpubsub_mode=SENDEVENT&group=lobby", "group=lobby"])
+def test_a_simple_client_sends_events_unless_it_asks_for_more(query: str) -> None:
+    assert handshake(query=query).publishing is None
+
+
+@pytest.mark.parametrize(
+    ("query", "publishing"),
+    [
+        ("webpubsub_mode=sendToGroup&group=lobby", Publishing("lobby", no_echo=False)),
+        ("WebPubSub_Mode=SENDTOGROUP&Group=Lobby&noEcho=False", Publishing("Lobby", no_echo=False)),
+        ("webpubsub_mode=sendToGroup&group=a%20b&noecho=TRUE", Publishing("a b", no_echo=True)),
+        ("webpubsub_mode=x&webpubsub_mode=sendToGroup&group=a&group=b", Publishing("b", no_echo=False)),
+    ],
+)
+def test_a_simple_client_may_send_to_one_group(query: str, publishing: Publishing) -> None:
+    assert handshake(query=query).publishing == publishing
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "webpubsub_mode=publish",
+        "webpubsub_mode=sendToGroup",
+        "webpubsub_mode=sendToGroup&group=%20",
+        "webpubsub_mode=sendToGroup&group=lobby&noEcho=1",
+        "noEcho=yes",
+    ],
+)
+def test_bad_parameters_of_a_simple_client_are_a_bad_request(query: str) -> None:
+    with pytest.raises(HandshakeRefused) as caught:
+        handshake(query=query)
+    assert caught.value.status == 400
 
 
 def test_a_recovery_needs_no_token() -> None:
     assert handshake(query="awps_connection_id=c-1&awps_reconnection_token=t").recovery == Recovery("c-1", "t")
 
 
-@pytest.mark.parametrize("query", ["", "awps_connection_id=c-1", "awps_reconnection_token=t", "awps_connection_id="])
-def test_half_a_recovery_is_an_ordinary_connection(query: str) -> None:
+@pytest.mark.parametrize("query", ["", "awps_reconnection_token=t", "awps_reconnection_token=t&awps_connection_id="])
+def test_without_a_connection_id_it_is_an_ordinary_connection(query: str) -> None:
     assert handshake(query=query).recovery is None
 
 
 def test_the_reconnection_token_stands_in_no_repr() -> None:
     assert "secret" not in repr(Recovery("c-1", "secret"))
-
-
-def test_protobuf_without_its_extra_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "trio_webpubsub.protocol.protobuf_codec", None)
-    name = "Protobuf.webpubsub.azure.v1"
-    status, text = refusal(handshake(query=f"access_token={token()}", subprotocols=[name]))
-    assert status == 400
-    assert text.startswith(f"{name} is not served here: ")
-
-
-def test_protobuf() -> None:
-    admission = admit(handshake(query=f"access_token={token()}", subprotocols=["Protobuf.webpubsub.azure.v1"]))
-    assert (admission.codec, admission.subprotocol) == (PROTOBUF, "Protobuf.webpubsub.azure.v1")

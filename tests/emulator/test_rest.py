@@ -42,7 +42,15 @@ class Place:
             (3, "c/3", "tenant%2Fbob", []),
         ):
             hub = self.hubs.hub("chat")
-            hub.connect(transport, ConnectRequest(connection_id=connection_id, user_id=user_id, groups=groups))
+            hub.connect(
+                transport,
+                ConnectRequest(
+                    subprotocols=["json.webpubsub.azure.v1"],
+                    connection_id=connection_id,
+                    user_id=user_id,
+                    groups=groups,
+                ),
+            )
             hub.answer_connect(transport, ConnectAccepted())
             hub.transport_opened(transport)
 

@@ -37,7 +37,15 @@ def listener_for(delivered: Delivered) -> Listener:
     """Serve hubs in which one connection can be reached in every way."""
     hubs = Hubs(HubLimits())
     hub = hubs.hub("chat")
-    hub.connect(1, ConnectRequest(connection_id="c:1/2", user_id="o'neil+1@example.org", groups=["tenant/7 ~é+%"]))
+    hub.connect(
+        1,
+        ConnectRequest(
+            subprotocols=["json.webpubsub.azure.v1"],
+            connection_id="c:1/2",
+            user_id="o'neil+1@example.org",
+            groups=["tenant/7 ~é+%"],
+        ),
+    )
     hub.answer_connect(1, ConnectAccepted())
     hub.transport_opened(1)
     rest = RestApi(hubs, delivered.perform, keys=[KEY], endpoint_host="x", directory=Directory(system_bytes))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_webpubsub.protocol.subprotocols import SUBPROTOCOLS, codec_for
+from trio_webpubsub.protocol.subprotocols import SUBPROTOCOLS, codec_for, first_known, is_reliable
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +19,18 @@ def test_every_subprotocol_has_its_codec(name: str) -> None:
     assert codec.subprotocol == name
     assert codec.reliable == ("reliable" in name)
     assert codec.binary == ("protobuf" in name)
+
+
+@pytest.mark.parametrize("name", SUBPROTOCOLS)
+def test_the_name_says_whether_it_is_reliable(name: str) -> None:
+    assert is_reliable(name.upper()) == codec_for(name).reliable
+
+
+def test_the_first_known_offer_counts_in_its_own_spelling() -> None:
+    offered = ["other", "JSON.webpubsub.azure.v1", "protobuf.webpubsub.azure.v1"]
+    assert first_known(offered) == "JSON.webpubsub.azure.v1"
+    assert first_known(offered, ["protobuf.webpubsub.azure.v1"]) == "protobuf.webpubsub.azure.v1"
+    assert first_known(["other"]) is None
 
 
 @pytest.mark.parametrize("name", ["", "json", "JSON.webpubsub.azure.v1", "protobuf.webpubsub.azure.v2", "mqtt"])

@@ -23,8 +23,10 @@ from trio_webpubsub.emulator.hub import (
     Deliver,
     Effect,
     Hub,
+    Notify,
     Send,
     Upgrade,
+    Withdraw,
 )
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol import wire
@@ -160,7 +162,9 @@ class World:
         if isinstance(step, Recover):
             self._carry_out(self.hub.recover(number, step.connection_id, step.reconnection_token, now=self.now))
             return
-        request = ConnectRequest(connection_id=f"c-{number}", session_secret=b"secret", roles=ROLES)
+        request = ConnectRequest(
+            connection_id=f"c-{number}", session_secret=b"secret", subprotocols=[self.codec.subprotocol], roles=ROLES
+        )
         self.hub.connect(number, request)
         assert isinstance(self.hub.answer_connect(number, ConnectAccepted()), Upgrade)
         self._carry_out(self.hub.transport_opened(number))
@@ -239,7 +243,9 @@ class World:
                         if client.link is link:
                             self._client_lost(client, 1006)
                 case AskEvent(token=token):
-                    pending.extend(self.hub.answer_event(token, UNHANDLED))
+                    pending.extend(self.hub.answer_event(token, UNHANDLED, now=self.now))
+                case Withdraw() | Notify():
+                    raise AssertionError("nobody invokes anything or listens here")
 
     def _knows(self, transport: int) -> bool:
         return transport in self.links

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -23,8 +23,9 @@ from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
 from .directory import OWNER, Directory, DirectoryRole
 from .hub.limits import HubLimits
+from .links import Link
 from .rest import RestApi
-from .switchboard import Link, Switchboard
+from .switchboard import Switchboard
 from .websocket import Clients
 
 DEFAULT_PORT = 8080
@@ -300,8 +301,11 @@ async def open_emulator(
     port: int = 0,
     in_memory: bool = False,
     access_key: str = DEFAULT_ACCESS_KEY,
+    secondary_key: str | None = None,
+    anonymous_hubs: Collection[str] = (),
     limits: HubLimits | None = None,
     connected_after_recovery: bool = True,
+    drop_failed_events: bool = False,
     random_bytes: ByteSource = system_bytes,
 ) -> AsyncGenerator[Emulator, None]:
     """Run the service in this process for as long as the block lasts.
@@ -315,24 +319,33 @@ async def open_emulator(
         in_memory: listen nowhere, and be reached by ``emulator.connector`` and ``emulator.http_transport`` only. No
             real IO is done then, so that all of it works on a virtual clock.
         access_key: signs and checks all tokens.
+        secondary_key: tokens signed with this one are good as well.
+        anonymous_hubs: the hubs to which clients may come without a token, where they have no user id and no roles;
+            ``*`` for all.
         limits: what the hubs keep, and for how long; by default as the service does.
         connected_after_recovery: whether a recovered session gets ``connected`` once more, with a fresh token.
+        drop_failed_events: whether a client whose event fails is dropped, as the service's documentation says, or gets
+            an ack that says so, as from the official emulator. A simple client is dropped in any case.
         random_bytes: where connection ids and secrets come from.
 
     Raises:
         OSError: it cannot listen at ``host`` and ``port``.
-        ValueError: the port is none; or the access key is empty, or is the default one, which everybody knows, where
-            other machines could connect.
+        ValueError: the port is none; or a key is empty, or is the default one, which everybody knows, where other
+            machines could connect; or a hub cannot be called that.
 
     Cancellation: the block is left, as by an exception.
     """
     if not 0 <= port <= 65_535:
         # The system would take the rest of a division without a word.
         raise ValueError(f"a port is a number from 0 to 65535, not {port}")
-    if not access_key:
-        raise ValueError("the access key is empty")
-    if access_key == DEFAULT_ACCESS_KEY and not in_memory and not is_loopback(host):
+    keys = [access_key] if secondary_key is None else [access_key, secondary_key]
+    if not all(keys):
+        raise ValueError("an access key is empty")
+    if DEFAULT_ACCESS_KEY in keys and not in_memory and not is_loopback(host):
         raise ValueError(f"everybody knows the default access key: give another one to listen on {host}")
+    if isinstance(anonymous_hubs, str):
+        raise TypeError("anonymous_hubs takes several names, so a list and not one str")
+    without_token = frozenset(name if name == "*" else check_hub(name).lower() for name in anonymous_hubs)
     sockets: list[trio.SocketListener] = []
     if in_memory:
         port = port or DEFAULT_PORT
@@ -341,13 +354,22 @@ async def open_emulator(
         port = sockets[0].socket.getsockname()[1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    switchboard = Switchboard(limits or HubLimits(), connected_after_recovery=connected_after_recovery)
+    switchboard = Switchboard(
+        limits or HubLimits(),
+        connected_after_recovery=connected_after_recovery,
+        drop_failed_events=drop_failed_events,
+    )
     refusals: list[int | None] = []
     clients = Clients(
-        switchboard, keys=[access_key], endpoint_host=address, refusals=refusals, random_bytes=random_bytes
+        switchboard,
+        keys=keys,
+        endpoint_host=address,
+        anonymous_hubs=without_token,
+        refusals=refusals,
+        random_bytes=random_bytes,
     )
     directory = Directory(random_bytes)
-    rest = RestApi(switchboard.hubs, switchboard.perform, keys=[access_key], endpoint_host=address, directory=directory)
+    rest = RestApi(switchboard.hubs, switchboard.perform, keys=keys, endpoint_host=address, directory=directory)
     doors = _Doors(Listener(rest.handle, clients.serve), switchboard, sockets, refusals)
     emulator = Emulator(
         endpoint=f"http://{address}",

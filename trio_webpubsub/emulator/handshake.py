@@ -1,21 +1,19 @@
 """What a client asks for when it connects, and whether it may have it.
 
-Source: client specification and "Client access URL" of the service's documentation; statuses as in the official
-emulator.
+Source: client specification and "Client access URL" of the service's documentation; statuses, and the parameters of
+simple clients, are modelled on the official emulator.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from ..protocol.codec import Codec
 from ..protocol.errors import InvalidToken
 from ..protocol.names import check_group, check_hub
-from ..protocol.subprotocols import SUBPROTOCOLS, codec_for
 from ..protocol.tokens import verify_token
 
 _PATH = re.compile(r"/client(?:/|/hubs/(?P<hub>[^/]+)/?)?", re.IGNORECASE)
@@ -38,59 +36,69 @@ class Recovery:
     reconnection_token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """All that a simple client sends goes to one group; without it, each of its messages is an event."""
+
+    group: str
+    no_echo: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Whom a good token makes of a client."""
+    """Whom its token makes of a client; an anonymous one may have none."""
 
-    codec: Codec
-    subprotocol: str
-    """The name of the subprotocol as the client spells it."""
-    user_id: str | None
-    roles: Sequence[str]
-    groups: Sequence[str]
+    user_id: str | None = None
+    roles: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """All of the token's, as they stand in it."""
 
 
 class Handshake:
     """A request for a WebSocket, taken apart."""
 
-    def __init__(self, path: str, query: str, headers: Mapping[str, str], subprotocols: Sequence[str]) -> None:
+    def __init__(self, path: str, query: str, headers: Mapping[str, str]) -> None:
         """Read the parts of a request; ``headers`` have lower-case names.
 
         Raises:
-            HandshakeRefused: there is nothing at this path, or it names no hub.
+            HandshakeRefused: there is nothing at this path, or it names no hub, or a parameter is a bad one.
         """
-        parameters = {name.lower(): value for name, value in parse_qsl(query, keep_blank_values=True)}
+        self.parameters: list[tuple[str, str]] = parse_qsl(query, keep_blank_values=True)
+        """What stands in the query, in order. There may be tokens in it."""
+        values = {name.lower(): value for name, value in self.parameters}
         match = _PATH.fullmatch(path)
         if match is None:
             raise HandshakeRefused(404, "Clients connect to /client/hubs/{hub}.")
         try:
-            self.hub: str = check_hub(unquote(match["hub"]) if match["hub"] else parameters.get("hub", ""))
+            self.hub: str = check_hub(unquote(match["hub"]) if match["hub"] else values.get("hub", ""))
         except ValueError as error:
             raise HandshakeRefused(400, f"The request names no hub: {error}.") from error
         self._host = headers.get("host", "")
-        self._subprotocols = subprotocols
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        self._token = parameters.get("access_token") or (bearer.strip() if kind.lower() == "bearer" else "")
+        self._token = values.get("access_token") or (bearer.strip() if kind.lower() == "bearer" else "")
         self.recovery: Recovery | None = None
         """Set when the client wants a session back; then it needs no token."""
-        connection_id, reconnection_token = (
-            parameters.get(f"awps_{name}", "") for name in ("connection_id", "reconnection_token")
-        )
-        if connection_id and reconnection_token:
-            self.recovery = Recovery(connection_id, reconnection_token)
+        if connection_id := values.get("awps_connection_id"):
+            self.recovery = Recovery(connection_id, values.get("awps_reconnection_token", ""))
+        self.publishing: Publishing | None = _publishing(values)
+        """What a simple client wants; of no effect for others."""
 
-    def admit(self, *, keys: Sequence[str], endpoint_host: str, now: float) -> Admission:
-        """Check the token and choose the subprotocol.
+    def admit(self, *, keys: Sequence[str], endpoint_host: str, now: float, anonymous: bool = False) -> Admission:
+        """Check the token.
 
         Args:
             keys: any of which may have signed the token.
             endpoint_host: host and port under which clients know the service. The one of the request counts as well.
             now: seconds since 1970.
+            anonymous: whether a client needs no token. One that it has counts nevertheless.
 
         Raises:
-            HandshakeRefused: with 401 for the token, 400 for what stands in it and for the subprotocol.
+            HandshakeRefused: with 401 for the token, 400 for what stands in it.
         """
         if not self._token:
+            if anonymous:
+                return Admission()
             raise HandshakeRefused(401, "The request has no access token.")
         hosts = {endpoint_host, self._host}
         audiences = [f"{scheme}://{host}/client/hubs/{self.hub}" for scheme in ("http", "https") for host in hosts]
@@ -98,14 +106,6 @@ class Handshake:
             claims = verify_token(self._token, keys=keys, audiences=audiences, now=now)
         except InvalidToken as error:
             raise HandshakeRefused(401, f"The access token is not accepted: {error}.") from error
-        offered = self.offered(SUBPROTOCOLS)
-        if offered is None:
-            served = ", ".join(SUBPROTOCOLS)
-            raise HandshakeRefused(400, f"Offer one of the subprotocols that are served here: {served}.")
-        try:
-            codec = codec_for(offered.lower())
-        except ImportError as error:
-            raise HandshakeRefused(400, f"{offered} is not served here: {error}.") from error
         groups = _texts(claims, "webpubsub.group")
         try:
             for group in groups:
@@ -116,17 +116,23 @@ class Handshake:
         if len(users) > 1:
             raise HandshakeRefused(400, "The access token has more than one user id.")
         return Admission(
-            codec=codec,
-            subprotocol=offered,
-            user_id=users[0] if users else None,
-            roles=_texts(claims, "role"),
-            groups=groups,
+            user_id=users[0] if users else None, roles=_texts(claims, "role"), groups=groups, claims=claims
         )
 
-    def offered(self, names: Iterable[str]) -> str | None:
-        """Give the first offered name that ``names`` has, in the client's spelling; case does not matter."""
-        known = set(names)
-        return next((name for name in self._subprotocols if name.lower() in known), None)
+
+def _publishing(values: Mapping[str, str]) -> Publishing | None:
+    """Read what a simple client is to do; of a repeated parameter the last value counts."""
+    mode, no_echo = values.get("webpubsub_mode", "").lower(), values.get("noecho", "").lower()
+    if mode not in ("", "sendevent", "sendtogroup"):
+        raise HandshakeRefused(400, "The webpubsub_mode is neither sendEvent nor sendToGroup.")
+    if no_echo not in ("", "true", "false"):
+        raise HandshakeRefused(400, "The parameter noEcho is neither true nor false.")
+    if mode != "sendtogroup":
+        return None
+    try:
+        return Publishing(check_group(values.get("group", "")), no_echo == "true")
+    except ValueError as error:
+        raise HandshakeRefused(400, f"The request names no group to send to: {error}.") from error
 
 
 def _texts(claims: Mapping[str, Any], name: str) -> list[str]:

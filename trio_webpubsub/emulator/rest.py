@@ -122,7 +122,8 @@ class RestApi:
         except Refused as refused:
             _logger.info("%s %s: %d, %s", request.method, request.path, refused.status, refused.message)
             return refused.response(request.method)
-        return Response(status=404)
+        is_for_clients = re.match(r"/client(/|$)", request.path, re.IGNORECASE)  # who have to ask for a WebSocket
+        return Response(status=400 if is_for_clients else 404)
 
     def _run(self, route: _Route, match: re.Match[str], request: Request, now: float, hub_now: float) -> Response:
         self._authenticate(request, now)

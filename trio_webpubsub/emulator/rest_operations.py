@@ -168,22 +168,21 @@ def list_members(call: Call) -> Response:
 def add_connection_to_group(call: Call) -> Response:
     """Put a connection into a group."""
     group = call.group
-    call.hub.registry.join(call.connection(), group)
+    call.perform(call.hub, call.hub.join([call.connection()], [group]))
     return _OK
 
 
 def remove_connection_from_group(call: Call) -> Response:
     """Take a connection out of a group."""
     group = call.group
-    for connection in call.hub.registry.select(connection_id=call.connection_id):
-        call.hub.registry.leave(connection, group)
+    connections = call.hub.registry.select(connection_id=call.connection_id)
+    call.perform(call.hub, call.hub.leave(connections, [group]))
     return _NO_CONTENT
 
 
 def remove_connection_from_all_groups(call: Call) -> Response:
     """Take a connection out of all groups."""
-    for connection in call.hub.registry.select(connection_id=call.connection_id):
-        _leave_all(call.hub, connection)
+    _leave_all(call, call.hub.registry.select(connection_id=call.connection_id))
     return _NO_CONTENT
 
 
@@ -193,41 +192,34 @@ def add_user_to_group(call: Call) -> Response:
     connections = call.hub.registry.select(user_id=call.user_id)
     if not connections:
         raise Refused(404, "The user has no connection.", code=_NO_USER)
-    for connection in connections:
-        call.hub.registry.join(connection, group)
+    call.perform(call.hub, call.hub.join(connections, [group]))
     return _OK
 
 
 def remove_user_from_group(call: Call) -> Response:
     """Take a user's connections out of a group."""
     group = call.group
-    for connection in call.hub.registry.select(user_id=call.user_id):
-        call.hub.registry.leave(connection, group)
+    call.perform(call.hub, call.hub.leave(call.hub.registry.select(user_id=call.user_id), [group]))
     return _NO_CONTENT
 
 
 def remove_user_from_all_groups(call: Call) -> Response:
     """Take a user's connections out of all groups."""
-    for connection in call.hub.registry.select(user_id=call.user_id):
-        _leave_all(call.hub, connection)
+    _leave_all(call, call.hub.registry.select(user_id=call.user_id))
     return _NO_CONTENT
 
 
 def add_to_groups(call: Call) -> Response:
     """Put all connections that a filter fits into groups."""
     groups, fits = bulk_of(call.request)
-    for connection in call.hub.registry.select(fits=fits):
-        for group in groups:
-            call.hub.registry.join(connection, group)
+    call.perform(call.hub, call.hub.join(call.hub.registry.select(fits=fits), groups))
     return _OK
 
 
 def remove_from_groups(call: Call) -> Response:
     """Take all connections that a filter fits out of groups."""
     groups, fits = bulk_of(call.request)
-    for connection in call.hub.registry.select(fits=fits):
-        for group in groups:
-            call.hub.registry.leave(connection, group)
+    call.perform(call.hub, call.hub.leave(call.hub.registry.select(fits=fits), groups))
     return _OK
 
 
@@ -263,7 +255,8 @@ def has_permission(call: Call) -> Response:
 def _send(call: Call, connections: list[Connection], group: str | None = None) -> Response:
     payload, metadata, lifetime = message_of(call.request), metadata_of(call.request), call.parameters.lifetime()
     expires = math.inf if lifetime is None else call.now + lifetime
-    call.perform(call.hub, call.hub.send_to(connections, payload, group=group, metadata=metadata, expires=expires))
+    effects = call.hub.send_to(connections, payload, now=call.now, group=group, metadata=metadata, expires=expires)
+    call.perform(call.hub, effects)
     return _ACCEPTED
 
 
@@ -272,9 +265,9 @@ def _closing_message(call: Call) -> str:
     return "Application server closed the connection." + (f" Reason: {reason}" if reason else "")
 
 
-def _leave_all(hub: Hub, connection: Connection) -> None:
-    for group in list(connection.groups):
-        hub.registry.leave(connection, group)
+def _leave_all(call: Call, connections: list[Connection]) -> None:
+    for connection in connections:
+        call.perform(call.hub, call.hub.leave([connection], list(connection.groups)))
 
 
 def _permission(call: Call) -> tuple[Permission, str]:

@@ -7,67 +7,29 @@ from itertools import count
 
 import trio
 
-from ..listener import ServerWebSocket
-from ..protocol.codec import Codec
-from ..protocol.errors import ProtocolViolation
-from ..protocol.frame_reader import BinaryMessage
-from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
 from ..protocol.wire import SequenceAck, Upstream
-from .hub import UNHANDLED, Abort, AskEvent, Close, Deliver, Effect, Hub, Hubs, Send, Transport
+from .hub import UNHANDLED, Abort, AskEvent, Close, Deliver, Effect, Hub, Hubs, Notify, Send, Transport, Withdraw
 from .hub.limits import HubLimits
-
-_UNSUPPORTED_DATA = 1003
+from .links import Link
 
 _PATIENCE = 0.2
 """Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""
 
 
-class Link:
-    """One WebSocket of a client, from its opening to its end."""
-
-    def __init__(self, codec: Codec, websocket: ServerWebSocket) -> None:
-        self.codec = codec
-        self.websocket = websocket
-        self.receiving: trio.CancelScope = trio.CancelScope()
-        """Cancelled when the connection is to be closed from this side."""
-        self.farewell: tuple[int, str] | None = None
-        """The close frame with which this side ends the connection."""
-
-    def read(self, frame: bytes) -> Upstream:
-        """Read a message of the client. JSON is taken from binary messages as well, but nothing binary from text.
-
-        Raises:
-            ProtocolViolation: with the close code that the service answers.
-        """
-        if self.codec.binary and not isinstance(frame, BinaryMessage):
-            raise ProtocolViolation(_UNSUPPORTED_DATA, f"{self.codec.subprotocol} has no text messages")
-        return self.codec.decode_upstream(frame)
-
-    def send(self, frame: bytes) -> None:
-        """Queue a message. A client that does not read is cut when too much waits for it.
-
-        The service ends a client that does not keep up at 16 MiB too.
-        """
-        self.websocket.send(frame, binary=self.codec.binary)
-        if self.websocket.queued_bytes > MAX_UNACKNOWLEDGED_BYTES:
-            self.websocket.abort()
-
-    def close(self, code: int, reason: str) -> None:
-        """End the connection with a close frame, after what is queued."""
-        self.farewell = self.farewell or (code, reason)
-        self.receiving.cancel()
-
-
 class Switchboard:
     """All hubs, and all links under the transport numbers that the hubs know them by."""
 
-    def __init__(self, limits: HubLimits, *, connected_after_recovery: bool) -> None:
-        self.hubs: Hubs = Hubs(limits, connected_after_recovery=connected_after_recovery)
+    def __init__(self, limits: HubLimits, *, connected_after_recovery: bool, drop_failed_events: bool) -> None:
+        self.hubs: Hubs = Hubs(
+            limits, connected_after_recovery=connected_after_recovery, drop_failed_events=drop_failed_events
+        )
         self.links: dict[Transport, Link] = {}
         """A transport is here before its hub hears that it is open, and until its hub hears that it has ended."""
         self._numbers = count(1)
         self._transport_ended = trio.Event()
         self._one_confirmed = trio.lowlevel.ParkingLot()
+        self.one_answered: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        """Where tasks wait for the answer to any event."""
 
     def receive(self, hub: Hub, transport: Transport, connection_id: str, message: Upstream) -> None:
         """Pass on what a client sent, and do what comes of it."""
@@ -86,24 +48,24 @@ class Switchboard:
                 case Deliver():
                     self._deliver(effect)
                 case Send(transport, message):
-                    link = self.links[transport]
-                    link.send(link.codec.encode_control(message))
+                    self.links[transport].tell(message)
                 case Close(transport, code, reason):
                     self.links[transport].close(code, reason)
                 case Abort(transport):
                     self.links[transport].websocket.abort()
                 case AskEvent():
-                    self.perform(hub, hub.answer_event(effect.token, UNHANDLED))
+                    self.perform(hub, hub.answer_event(effect.token, UNHANDLED, now=trio.current_time()))
+                case Withdraw() | Notify():
+                    pass
 
     def _deliver(self, effect: Deliver) -> None:
         frames: dict[str, bytes] = {}
         for transport, sequence_id in effect.recipients:
             link = self.links[transport]
-            codec = link.codec
-            frame = frames.get(codec.subprotocol)
+            frame = frames.get(link.language)
             if frame is None:
-                frame = frames[codec.subprotocol] = codec.encode_data(effect.message)
-            link.send(frame if sequence_id is None else codec.with_sequence_id(frame, sequence_id))
+                frame = frames[link.language] = link.write(effect.message)
+            link.deliver(frame, sequence_id)
 
     def next_transport(self) -> Transport:
         """Give a number for one more WebSocket."""
@@ -112,7 +74,7 @@ class Switchboard:
     def end_transport(self, hub: Hub, transport: Transport, code: int | None) -> None:
         """Strike a WebSocket off; ``code`` is that of its client's close frame, if one came."""
         self.links.pop(transport, None)
-        hub.transport_ended(transport, code=code, now=trio.current_time())
+        self.perform(hub, hub.transport_ended(transport, code=code, now=trio.current_time()))
         self._transport_ended.set()
         self._one_confirmed.unpark_all()
 
@@ -157,4 +119,5 @@ class Switchboard:
             # Not sleep_until: it works with the time that is left, and rounding may wake it a moment too early.
             with trio.move_on_at(self.hubs.next_deadline):
                 await self._transport_ended.wait()
-            self.hubs.handle_timeout(trio.current_time())
+            for hub, effects in self.hubs.handle_timeout(trio.current_time()):
+                self.perform(hub, effects)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import trio
@@ -11,14 +12,13 @@ import trio
 from .._shell.clock import wall_time
 from .._shell.frame_stream import TransportEnded
 from .._shell.randomness import ByteSource
-from ..listener import WebSocketRequest
-from ..protocol.codec import Codec
+from ..listener import ServerWebSocket, WebSocketRequest
 from ..protocol.errors import ProtocolViolation
-from ..protocol.json_codec import RELIABLE_JSON
-from ..protocol.subprotocols import SUBPROTOCOLS, codec_for
-from .handshake import Handshake, HandshakeRefused, Recovery
-from .hub import ConnectAccepted, ConnectRequest, Effect, Hub, Transport
-from .switchboard import Link, Switchboard
+from ..protocol.subprotocols import SUBPROTOCOLS, codec_for, first_known
+from .handshake import Admission, Handshake, HandshakeRefused, Publishing, Recovery
+from .hub import ConnectAccepted, ConnectRequest, Effect, Hub, Reject, Transport
+from .links import Link, PubSubLink, SimpleLink
+from .switchboard import Switchboard
 
 _logger = logging.getLogger("trio_webpubsub.emulator")
 
@@ -27,10 +27,9 @@ _logger = logging.getLogger("trio_webpubsub.emulator")
 class _Opening:
     """What is left to do for a handshake that is granted."""
 
-    hub: Hub
     connection_id: str
-    codec: Codec
     subprotocol: str | None
+    link: Callable[[ServerWebSocket], Link]
     opened: Callable[[], list[Effect]]
     """Tells the hub that the WebSocket is open."""
 
@@ -44,6 +43,7 @@ class Clients:
         *,
         keys: Sequence[str],
         endpoint_host: str,
+        anonymous_hubs: AbstractSet[str],
         refusals: Sequence[int | None],
         random_bytes: ByteSource,
     ) -> None:
@@ -53,12 +53,14 @@ class Clients:
             switchboard: the hubs and links.
             keys: any of them may have signed a token.
             endpoint_host: host and port under which clients know the service.
+            anonymous_hubs: names, in lower case, of the hubs to which clients may come without a token; ``*`` for all.
             refusals: read anew for each handshake: HTTP statuses, the last of which it gets.
             random_bytes: for connection ids and the secrets of sessions.
         """
         self._switchboard = switchboard
         self._keys = keys
         self._endpoint_host = endpoint_host
+        self._anonymous_hubs = anonymous_hubs
         self._random_bytes = random_bytes
         self._refusals = refusals
 
@@ -68,69 +70,76 @@ class Clients:
         Cancellation: its client sees an abrupt end, and may recover a reliable session.
         """
         transport = self._switchboard.next_transport()
+        hub: Hub | None = None
+        link: Link | None = None
+        code: int | None = None
+        connection_id = ""
         try:
             for status in filter(None, reversed(self._refusals)):
                 raise HandshakeRefused(status, "The emulator was told to refuse connections.")
-            handshake = Handshake(request.path, request.query, request.headers, request.subprotocols)
+            handshake = Handshake(request.path, request.query, request.headers)
             if handshake.recovery is None:
-                opening = self._admit(handshake, transport)
+                admission = self._admit(handshake)
+                hub = self._switchboard.hubs.hub(handshake.hub)
+                opening = await self._connect(hub, transport, request, handshake, admission)
             else:
-                opening = self._recover(handshake, handshake.recovery, transport)
+                hub = self._switchboard.hubs.hub(handshake.hub, keep=False)
+                opening = self._recover(hub, transport, request, handshake.recovery)
+            connection_id = opening.connection_id
+            websocket = await request.accept(subprotocol=opening.subprotocol)
+            link = opening.link(websocket)
+            self._switchboard.links[transport] = link
+            self._switchboard.perform(hub, opening.opened())
+            _logger.info("%s: the WebSocket of %r is open", handshake.hub, connection_id)
+            code = await self._receive(hub, transport, link, connection_id)
         except HandshakeRefused as refused:
             _logger.info("refused a client with %d: %s", refused.status, refused.reason)
             content_type = ("content-type", "text/plain; charset=utf-8")
             await request.reject(refused.status, [content_type], refused.reason.encode())
-            return
-        hub = opening.hub
-        code: int | None = None
-        link: Link | None = None
-        try:
-            websocket = await request.accept(subprotocol=opening.subprotocol)
-            link = Link(opening.codec, websocket)
-            self._switchboard.links[transport] = link
-            self._switchboard.perform(hub, opening.opened())
-            _logger.info("%s: the WebSocket of %r is open", handshake.hub, opening.connection_id)
-            code = await self._receive(hub, transport, link, opening.connection_id)
         finally:
-            self._switchboard.end_transport(hub, transport, code)
-            _logger.info("%s: the WebSocket of %r has ended, code %s", handshake.hub, opening.connection_id, code)
-        if link.farewell is not None:
+            if hub is not None:
+                self._switchboard.end_transport(hub, transport, code)
+                _logger.info("the WebSocket of %r has ended, code %s", connection_id, code)
+        if link is not None and link.farewell is not None:
             await link.websocket.close(*link.farewell)
 
-    def _admit(self, handshake: Handshake, transport: Transport) -> _Opening:
-        admission = handshake.admit(keys=self._keys, endpoint_host=self._endpoint_host, now=wall_time())
-        hub = self._switchboard.hubs.hub(handshake.hub)
-        codec = admission.codec
-        request = ConnectRequest(
-            connection_id=self._random_bytes(16).hex(),
-            session_secret=self._random_bytes(32) if codec.reliable else None,
-            subprotocol=codec.subprotocol,
-            user_id=admission.user_id,
-            roles=admission.roles,
-            groups=admission.groups,
+    def _admit(self, handshake: Handshake) -> Admission:
+        anonymous = not self._anonymous_hubs.isdisjoint(("*", handshake.hub.lower()))
+        return handshake.admit(keys=self._keys, endpoint_host=self._endpoint_host, now=wall_time(), anonymous=anonymous)
+
+    async def _connect(
+        self, hub: Hub, transport: Transport, request: WebSocketRequest, handshake: Handshake, admission: Admission
+    ) -> _Opening:
+        question = hub.connect(
+            transport,
+            ConnectRequest(
+                connection_id=self._random_bytes(16).hex(),
+                session_secret=self._random_bytes(32),
+                subprotocols=request.subprotocols,
+                user_id=admission.user_id,
+                roles=admission.roles,
+                groups=admission.groups,
+            ),
         )
-        hub.connect(transport, request)
         # Nobody is there who handles connect events: whoever has a good token is welcome.
-        hub.answer_connect(transport, ConnectAccepted())
+        answer = hub.answer_connect(transport, ConnectAccepted())
+        if isinstance(answer, Reject):
+            raise HandshakeRefused(answer.status, answer.reason)
         return _Opening(
-            hub, request.connection_id, codec, admission.subprotocol, lambda: hub.transport_opened(transport)
+            question.request.connection_id,
+            answer.subprotocol,
+            _link_for(answer.subprotocol, handshake.publishing),
+            lambda: hub.transport_opened(transport),
         )
 
-    def _recover(self, handshake: Handshake, recovery: Recovery, transport: Transport) -> _Opening:
+    def _recover(self, hub: Hub, transport: Transport, request: WebSocketRequest, recovery: Recovery) -> _Opening:
         """Grant any recovery, in the session's own subprotocol: it is the hub that refuses, with a close."""
-        hub = self._switchboard.hubs.hub(handshake.hub, keep=False)
         connection = hub.registry.connections.get(recovery.connection_id)
-        if connection is not None and connection.subprotocol is not None:
-            subprotocol = handshake.offered([connection.subprotocol])
-            codec = codec_for(connection.subprotocol)
-        else:
-            subprotocol = handshake.offered(SUBPROTOCOLS)
-            codec = RELIABLE_JSON  # nothing will be said but the close
+        spoken = None if connection is None else connection.subprotocol
         return _Opening(
-            hub,
             recovery.connection_id,
-            codec,
-            subprotocol,
+            first_known(request.subprotocols, SUBPROTOCOLS if spoken is None else [spoken.lower()]),
+            _link_for(spoken, None),  # to who has no session nothing is said but the close
             lambda: hub.recover(
                 transport, recovery.connection_id, recovery.reconnection_token, now=trio.current_time()
             ),
@@ -145,9 +154,26 @@ class Clients:
                         self._switchboard.receive(hub, transport, connection_id, link.read(frame))
                         if hub.behind:
                             await self._switchboard.let_others_catch_up(hub, connection_id)
+                        while connection_id in hub.stalled:
+                            await self._switchboard.one_answered.park()
             except TransportEnded as ended:
                 return ended.code
             except ProtocolViolation as violation:
                 _logger.info("a client broke the protocol: %s", violation)
                 link.close(violation.code, violation.reason)
         return None
+
+
+def _link_for(subprotocol: str | None, publishing: Publishing | None) -> Callable[[ServerWebSocket], Link]:
+    """Find out how to speak with a client.
+
+    Raises:
+        HandshakeRefused: its subprotocol takes a library that is not installed.
+    """
+    if subprotocol is None or subprotocol.lower() not in SUBPROTOCOLS:
+        return lambda websocket: SimpleLink(websocket, publishing)
+    try:
+        codec = codec_for(subprotocol.lower())
+    except ImportError as error:
+        raise HandshakeRefused(400, f"{subprotocol} is not served here: {error}.") from error
+    return lambda websocket: PubSubLink(websocket, codec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Literal, TypeAlias, get_args
 
 from .codec import Codec
@@ -15,6 +16,16 @@ Subprotocol: TypeAlias = Literal[
 ]
 
 SUBPROTOCOLS: tuple[str, ...] = get_args(Subprotocol)
+
+
+def first_known(offered: Iterable[str], known: Container[str] = SUBPROTOCOLS) -> str | None:
+    """Give the first offered name that ``known`` has, as it is spelled in the offer; case does not matter."""
+    return next((name for name in offered if name.lower() in known), None)
+
+
+def is_reliable(subprotocol: str) -> bool:
+    """Whether messages of this subprotocol carry sequence ids, and sessions survive their transport."""
+    return subprotocol.lower().partition(".")[2].startswith("reliable.")
 
 
 def codec_for(subprotocol: str) -> Codec:

@@ -9,11 +9,13 @@ from trio_webpubsub.emulator.hub import AskEvent, ConnectAccepted, ConnectReques
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.wire import Ack, ConnectedMessage, Payload
 
+PLAIN = "json.webpubsub.azure.v1"
+RELIABLE = "json.reliable.webpubsub.azure.v1"
 BOTH_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
 
 
-def make_hub(limits: HubLimits | None = None, *, connected_after_recovery: bool = True) -> Hub:
-    return Hub(limits or HubLimits(), connected_after_recovery=connected_after_recovery)
+def make_hub(limits: HubLimits | None = None, **options: Any) -> Hub:
+    return Hub(limits or HubLimits(), **options)
 
 
 def text(value: str) -> Payload:
@@ -33,7 +35,8 @@ def open_connection(
     """Open a connection called ``c-<transport>`` and give its reconnection token ("" if it is not reliable)."""
     request = ConnectRequest(
         connection_id=connection_id or f"c-{transport}",
-        session_secret=b"secret" if reliable else None,
+        session_secret=b"secret",
+        subprotocols=[RELIABLE if reliable else PLAIN],
         user_id=user_id,
         roles=roles,
         groups=groups,
@@ -80,20 +83,22 @@ def received(effects: list[Effect], transport: int) -> list[tuple[str, int | Non
 def send_to_all(hub: Hub, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to everybody."""
     excluded = options.pop("excluded", ())
-    return hub.send_to(hub.registry.select(excluded=excluded), payload, **options)
+    return hub.send_to(hub.registry.select(excluded=excluded), payload, **{"now": 0.0, **options})
 
 
 def send_to_group(hub: Hub, group: str, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to a group."""
     excluded = options.pop("excluded", ())
-    return hub.send_to(hub.registry.select(group=group, excluded=excluded), payload, group=group, **options)
+    return hub.send_to(
+        hub.registry.select(group=group, excluded=excluded), payload, group=group, **{"now": 0.0, **options}
+    )
 
 
 def send_to_user(hub: Hub, user_id: str, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to a user."""
-    return hub.send_to(hub.registry.select(user_id=user_id), payload, **options)
+    return hub.send_to(hub.registry.select(user_id=user_id), payload, **{"now": 0.0, **options})
 
 
 def send_to_connection(hub: Hub, connection_id: str, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to a connection."""
-    return hub.send_to(hub.registry.select(connection_id=connection_id), payload, **options)
+    return hub.send_to(hub.registry.select(connection_id=connection_id), payload, **{"now": 0.0, **options})

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.emulator.hub.driver import make_hub, open_connection, send_to_all, text
+from tests.emulator.hub.driver import PLAIN, make_hub, open_connection, send_to_all, text
 from trio_webpubsub.emulator.hub import (
     Abort,
     AskConnect,
@@ -23,13 +23,13 @@ from trio_webpubsub.protocol.wire import ConnectedMessage, DataMessage, Disconne
 
 
 def request() -> ConnectRequest:
-    return ConnectRequest(connection_id="c-1", subprotocol="json", user_id="ann", groups=("lobby",))
+    return ConnectRequest(connection_id="c-1", subprotocols=[PLAIN], user_id="ann", groups=("lobby",))
 
 
 def test_a_connection_is_asked_about_then_upgraded_then_told_that_it_is_connected() -> None:
     hub = make_hub()
     assert hub.connect(1, request()) == AskConnect(1, request())
-    assert hub.answer_connect(1, ConnectAccepted()) == Upgrade(1, "json")
+    assert hub.answer_connect(1, ConnectAccepted()) == Upgrade(1, PLAIN)
     assert hub.transport_opened(1) == [Send(1, ConnectedMessage(connection_id="c-1", user_id="ann"))]
 
 

@@ -44,3 +44,10 @@ def test_the_switch_reaches_every_hub() -> None:
     token = open_connection(hub, 1, reliable=True)
     hub.transport_ended(1, code=None, now=0)
     assert hub.recover(2, "c-1", token, now=1) == []
+
+
+def test_what_is_announced_depends_on_the_hub() -> None:
+    hubs = Hubs(HubLimits(), announced=lambda name: ["joined"] if name == "a" else [])
+    for name, told in (("A", 1), ("b", 0)):
+        open_connection(hubs.hub(name), 1)
+        assert len(hubs.hub(name).join(hubs.hub(name).registry.select(), ["lobby"])) == told

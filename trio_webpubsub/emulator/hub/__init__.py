@@ -1,6 +1,21 @@
 """The service itself as a pure state machine: connections, users, groups, roles and reliable sessions of its hubs."""
 
-from .effects import Abort, AskConnect, AskEvent, Close, Deliver, Effect, Reject, Send, Token, Transport, Upgrade
+from .effects import (
+    Abort,
+    AskConnect,
+    AskEvent,
+    Close,
+    Deliver,
+    Effect,
+    Notice,
+    Notify,
+    Reject,
+    Send,
+    Token,
+    Transport,
+    Upgrade,
+    Withdraw,
+)
 from .hub import Hub
 from .hubs import Hubs
 from .inputs import (
@@ -33,10 +48,13 @@ __all__ = [
     "EventHandled",
     "Hub",
     "Hubs",
+    "Notice",
+    "Notify",
     "Registry",
     "Reject",
     "Send",
     "Token",
     "Transport",
     "Upgrade",
+    "Withdraw",
 ]

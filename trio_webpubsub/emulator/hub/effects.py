@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ...protocol.wire import Control, DataMessage, Payload
 from .inputs import ConnectRequest
@@ -26,6 +26,7 @@ class Upgrade:
 
     transport: Transport
     subprotocol: str | None
+    """As the client spells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Reject:
 
     transport: Transport
     status: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +92,27 @@ class AskEvent:
     """Set when the client waits for the result, as with a function call."""
 
 
-Effect: TypeAlias = Send | Deliver | Close | Abort | AskEvent
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Nobody waits for the answer to `AskEvent` any more."""
+
+    token: Token
+
+
+Notice: TypeAlias = Literal["connected", "disconnected", "joined", "left"]
+"""What event handlers are told without being asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell whoever handles events what happened to a connection."""
+
+    notice: Notice
+    connection_id: str
+    user_id: str | None
+    detail: str = ""
+    """Why it was disconnected; which group it joined or left."""
+
+
+Effect: TypeAlias = Send | Deliver | Close | Abort | AskEvent | Withdraw | Notify
 """What the life of a connection brings; the others belong to its beginning and are results of their own."""

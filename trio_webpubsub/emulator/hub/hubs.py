@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
+from .effects import Effect, Notice
 from .hub import Hub
 from .limits import HubLimits
 
@@ -12,10 +13,19 @@ from .limits import HubLimits
 class Hubs:
     """The hubs by name, upper and lower case alike. A hub comes into being when somebody entitled first asks for it."""
 
-    def __init__(self, limits: HubLimits, *, connected_after_recovery: bool = True) -> None:
-        """Start without hubs; the arguments are those of `Hub`."""
+    def __init__(
+        self,
+        limits: HubLimits,
+        *,
+        connected_after_recovery: bool = True,
+        drop_failed_events: bool = False,
+        announced: Callable[[str], Collection[Notice]] | None = None,
+    ) -> None:
+        """Start without hubs; the arguments are those of `Hub`, ``announced`` by its name in lower case."""
         self._limits = limits
         self._connected_after_recovery = connected_after_recovery
+        self._drop_failed_events = drop_failed_events
+        self._announced = announced
         self._hubs: dict[str, Hub] = {}
 
     def hub(self, name: str, *, keep: bool = True) -> Hub:
@@ -29,7 +39,12 @@ class Hubs:
         name = name.lower()
         hub = self._hubs.get(name)
         if hub is None:
-            hub = Hub(self._limits, connected_after_recovery=self._connected_after_recovery)
+            hub = Hub(
+                self._limits,
+                connected_after_recovery=self._connected_after_recovery,
+                drop_failed_events=self._drop_failed_events,
+                announced=() if self._announced is None else self._announced(name),
+            )
             if keep:
                 self._hubs[name] = hub
         return hub
@@ -42,7 +57,6 @@ class Hubs:
         """When `handle_timeout` is to be called; ``math.inf`` if nothing waits."""
         return min((hub.next_deadline for hub in self), default=math.inf)
 
-    def handle_timeout(self, now: float) -> None:
-        """Let every hub end what has waited too long."""
-        for hub in self:
-            hub.handle_timeout(now)
+    def handle_timeout(self, now: float) -> list[tuple[Hub, list[Effect]]]:
+        """Let every hub end what has waited too long; give what is to be done for each."""
+        return [(hub, hub.handle_timeout(now)) for hub in self]

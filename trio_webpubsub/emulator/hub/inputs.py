@@ -15,9 +15,10 @@ class ConnectRequest:
 
     connection_id: str
     """Unique, and not to be guessed."""
-    session_secret: bytes | None = field(default=None, repr=False)
-    """Random bytes, which make the session a reliable one; ``None`` for a subprotocol that is not."""
-    subprotocol: str | None = None
+    session_secret: bytes = field(default=b"", repr=False)
+    """Random bytes, for the session of a reliable subprotocol."""
+    subprotocols: Sequence[str] = ()
+    """What the client offers, as it spells it."""
     user_id: str | None = None
     roles: Sequence[str] = ()
     groups: Sequence[str] = ()
@@ -27,7 +28,10 @@ class ConnectRequest:
 class ConnectAccepted:
     """The client may connect; what is not ``None`` replaces what its token says."""
 
+    subprotocol: str | None = None
+    """One that the client offers; ``None`` for the first of them that the service knows, if there is one."""
     user_id: str | None = None
+    """An empty one makes the client anonymous."""
     roles: Sequence[str] | None = None
     groups: Sequence[str] | None = None
 
@@ -37,6 +41,7 @@ class ConnectRefused:
     """The client may not connect, and gets this HTTP status."""
 
     status: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

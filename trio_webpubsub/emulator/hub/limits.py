@@ -29,3 +29,7 @@ class HubLimits:
     """Literal group names that count, for each permission of one connection."""
     ttl_seconds: int = names.MAX_TTL_SECONDS
     """The longest life that a client may ask for its message."""
+    waiting_requests: int = 100
+    """Requests of one connection that wait for the answer to its event; with more, it is not read from."""
+    waiting_bytes: int = names.MAX_MESSAGE_SIZE
+    """Bytes of payload in these requests."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
+from ...protocol import wire
+from ...protocol.subprotocols import SUBPROTOCOLS, is_reliable
 from .ack_memory import AckMemory
 from .effects import Token, Transport
 from .inputs import ConnectRequest
 from .limits import HubLimits
 from .roles import Roles
 from .session import Session
+
+Request: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | wire.SendEvent | wire.Invoke
+"""What a client asks for, and waits its turn."""
 
 
 class Connection:
@@ -19,6 +26,7 @@ class Connection:
         self,
         request: ConnectRequest,
         *,
+        subprotocol: str | None,
         user_id: str | None,
         roles: Sequence[str],
         groups: Sequence[str],
@@ -26,18 +34,25 @@ class Connection:
     ) -> None:
         self.id: str = request.connection_id
         self.user_id = user_id
-        self.subprotocol: str | None = request.subprotocol
+        self.subprotocol = subprotocol
+        """What was agreed on, as the client spells it."""
+        self.is_simple: bool = subprotocol is None or subprotocol.lower() not in SUBPROTOCOLS
+        """Whether it exchanges bare payloads: it is told nothing but what somebody sends."""
         self.roles: Roles = Roles(roles, limits)
         self.groups: dict[str, None] = dict.fromkeys(groups)
         """The groups that it is in, in the order in which it joined them."""
         self.transport: Transport | None = None
         """``None`` while a reliable session waits for its client to come back."""
         self.ack_ids: AckMemory = AckMemory(limits.ack_ids)
-        self.invocations: dict[str, Token] = {}
-        """What the client waits for on this transport."""
+        self.question: Token | None = None
+        """The event that is being handled."""
+        self.waiting: deque[Request] = deque()
+        """What the client asked for meanwhile."""
+        self.farewell: str | None = None
+        """Set when it has ended and event handlers are still to be told: the reason."""
         self.session: Session | None = None
         """``None`` on a subprotocol that is not reliable."""
-        if request.session_secret is not None:
+        if subprotocol is not None and not self.is_simple and is_reliable(subprotocol):
             self.session = Session(request.session_secret, limits)
 
 
@@ -88,16 +103,21 @@ class Registry:
             found = [each for each in found if each.id not in excluded]
         return found if fits is None else [each for each in found if fits(each)]
 
-    def join(self, connection: Connection, group: str) -> None:
-        """Make a connection a member; nothing happens if it is one."""
+    def join(self, connection: Connection, group: str) -> bool:
+        """Make a connection a member; tell whether it was none."""
+        if group in connection.groups:
+            return False
         connection.groups[group] = None
         self.groups.setdefault(group, {})[connection.id] = connection
+        return True
 
-    def leave(self, connection: Connection, group: str) -> None:
-        """End a membership; nothing happens if there is none."""
-        if group in connection.groups:
-            del connection.groups[group]
-            _discard(self.groups, group, connection.id)
+    def leave(self, connection: Connection, group: str) -> bool:
+        """End a membership; tell whether there was one."""
+        if group not in connection.groups:
+            return False
+        del connection.groups[group]
+        _discard(self.groups, group, connection.id)
+        return True
 
 
 def _discard(index: dict[str, dict[str, Connection]], key: str, connection_id: str) -> None:

@@ -21,16 +21,18 @@ class ReplayBuffer:
         self._bytes = 0
         self._newest = 0
 
-    def append(self, message: DataMessage, expires: float = math.inf) -> int | None:
+    def append(self, message: DataMessage, *, now: float, expires: float = math.inf) -> int | None:
         """Keep one more message, which is of no use any more when it ``expires``.
 
         Returns:
             Its sequence id; ``None`` if there is no room, which ends the session.
         """
-        size = self._bytes + len(message.payload.body)
-        if len(self._messages) >= self._limits.unacknowledged_messages or size > self._limits.unacknowledged_bytes:
-            return None
-        self._bytes = size
+        size = len(message.payload.body)
+        if not self._has_room(size):
+            self._drop_expired(now)
+            if not self._has_room(size):
+                return None
+        self._bytes += size
         self._newest += 1
         self._messages.append((self._newest, message, expires))
         return self._newest
@@ -40,6 +42,16 @@ class ReplayBuffer:
         messages = self._messages
         while messages and messages[0][0] <= sequence_id:
             self._bytes -= len(messages.popleft()[1].payload.body)
+
+    def _has_room(self, size: int) -> bool:
+        limits = self._limits
+        return (
+            len(self._messages) < limits.unacknowledged_messages and self._bytes + size <= limits.unacknowledged_bytes
+        )
+
+    def _drop_expired(self, now: float) -> None:
+        self._messages = deque(kept for kept in self._messages if now < kept[2])
+        self._bytes = sum(len(message.payload.body) for _, message, _ in self._messages)
 
     @property
     def is_half_full(self) -> bool:
@@ -51,7 +63,8 @@ class ReplayBuffer:
 
     def replay(self, now: float) -> Iterator[tuple[int, DataMessage]]:
         """Give what is still of use, with sequence ids; those of expired messages are passed over."""
-        return ((number, message) for number, message, expires in self._messages if now < expires)
+        self._drop_expired(now)
+        return ((number, message) for number, message, _ in self._messages)
 
 
 class ReconnectionTokens:

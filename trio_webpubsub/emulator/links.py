@@ -1,0 +1,132 @@
+"""The WebSockets of clients, each in the language that its client speaks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import trio
+
+from ..listener import ServerWebSocket
+from ..protocol.codec import Codec
+from ..protocol.errors import ProtocolViolation
+from ..protocol.frame_reader import BinaryMessage
+from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
+from ..protocol.wire import Control, DataMessage, Payload, SendEvent, SendToGroup, Upstream
+from .handshake import Publishing
+
+_UNSUPPORTED_DATA = 1003
+_INVALID_DATA = 1007
+_SIMPLE_EVENT = "message"
+"""What every message of a simple client is called as an event."""
+
+
+class Link(ABC):
+    """One WebSocket of a client, from its opening to its end."""
+
+    def __init__(self, websocket: ServerWebSocket, language: str) -> None:
+        self.websocket = websocket
+        self.language = language
+        """A message is written once for all links of the same language."""
+        self.receiving: trio.CancelScope = trio.CancelScope()
+        """Cancelled when the connection is to be closed from this side."""
+        self.farewell: tuple[int, str] | None = None
+        """The close frame with which this side ends the connection."""
+
+    @abstractmethod
+    def read(self, frame: bytes) -> Upstream:
+        """Read a message of the client.
+
+        Raises:
+            ProtocolViolation: with the close code that the service answers.
+        """
+
+    @abstractmethod
+    def tell(self, message: Control) -> None:
+        """Send what is meant for this client alone."""
+
+    @abstractmethod
+    def write(self, message: DataMessage) -> bytes:
+        """Write a message for all links of the same language."""
+
+    @abstractmethod
+    def deliver(self, frame: bytes, sequence_id: int | None) -> None:
+        """Send what `write` gave, under the client's own sequence id if it has one."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection with a close frame, after what is queued."""
+        self.farewell = self.farewell or (code, reason)
+        self.receiving.cancel()
+
+    def _send(self, frame: bytes, *, binary: bool) -> None:
+        """Queue a frame. A client that does not read is cut when too much waits for it.
+
+        The service ends a client that does not keep up at 16 MiB too.
+        """
+        self.websocket.send(frame, binary=binary)
+        if self.websocket.queued_bytes > MAX_UNACKNOWLEDGED_BYTES:
+            self.websocket.abort()
+
+
+class PubSubLink(Link):
+    """A client of one of the service's subprotocols."""
+
+    def __init__(self, websocket: ServerWebSocket, codec: Codec) -> None:
+        super().__init__(websocket, codec.subprotocol)
+        self._codec = codec
+
+    def read(self, frame: bytes) -> Upstream:
+        """Read a message. JSON is taken from binary messages as well, but nothing binary from text."""
+        if self._codec.binary and not isinstance(frame, BinaryMessage):
+            raise ProtocolViolation(_UNSUPPORTED_DATA, f"{self._codec.subprotocol} has no text messages")
+        return self._codec.decode_upstream(frame)
+
+    def tell(self, message: Control) -> None:
+        """Send an acknowledgement or the like."""
+        self._send(self._codec.encode_control(message), binary=self._codec.binary)
+
+    def write(self, message: DataMessage) -> bytes:
+        """Write a message with its envelope, without a sequence id."""
+        return self._codec.encode_data(message)
+
+    def deliver(self, frame: bytes, sequence_id: int | None) -> None:
+        """Send a message, with its sequence id put in."""
+        numbered = frame if sequence_id is None else self._codec.with_sequence_id(frame, sequence_id)
+        self._send(numbered, binary=self._codec.binary)
+
+
+class SimpleLink(Link):
+    """A client without one of the service's subprotocols: it sends and receives payloads without any envelope.
+
+    Sources: "Client protocols" in the service's documentation; the mode that sends to a group is modelled on the
+    official emulator.
+    """
+
+    def __init__(self, websocket: ServerWebSocket, publishing: Publishing | None) -> None:
+        super().__init__(websocket, "")
+        self._publishing = publishing
+
+    def read(self, frame: bytes) -> Upstream:
+        """Take a message for what this client's messages are: events, or messages to its group."""
+        if isinstance(frame, BinaryMessage):
+            payload = Payload("binary", bytes(frame))
+        else:
+            try:
+                str(frame, "utf-8")
+            except UnicodeDecodeError:
+                raise ProtocolViolation(_INVALID_DATA, "a text message is not UTF-8") from None
+            payload = Payload("text", frame)
+        if self._publishing is None:
+            return SendEvent(event=_SIMPLE_EVENT, payload=payload)
+        return SendToGroup(group=self._publishing.group, payload=payload, no_echo=self._publishing.no_echo)
+
+    def tell(self, message: Control) -> None:
+        """Send nothing: there is no form for it."""
+
+    def write(self, message: DataMessage) -> bytes:
+        """Give the payload alone; text and JSON in text frames, all else in binary ones."""
+        payload = message.payload
+        return payload.body if payload.data_type in ("text", "json") else BinaryMessage(payload.body)
+
+    def deliver(self, frame: bytes, sequence_id: int | None) -> None:  # noqa: ARG002 - a simple client has none
+        """Send a payload."""
+        self._send(frame, binary=isinstance(frame, BinaryMessage))
