@@ -273,7 +273,7 @@ def test_an_acceptance_that_cannot_be_is_a_failure(body: bytes) -> None:
     ("content_type", "payload"),
     [
         ("text/plain", Payload("text", b"x")),
-        ("Application/JSON; charset=utf-8", Payload("json", b"x")),
+        ("Application/JSON; charset=utf-8", Payload("json", b"1")),
         ("application/octet-stream", Payload("binary", b"x")),
         ("application/x-protobuf", Payload("protobuf", b"x")),
         (None, Payload("binary", b"x")),
@@ -281,7 +281,15 @@ def test_an_acceptance_that_cannot_be_is_a_failure(body: bytes) -> None:
 )
 def test_a_reply_is_what_its_content_type_says(content_type: str | None, payload: Payload) -> None:
     headers = [] if content_type is None else [("Content-Type", content_type)]
-    assert read_event_answer(200, headers, b"x") == EventReply(payload=payload)
+    assert read_event_answer(200, headers, payload.body) == EventReply(payload=payload)
+
+
+@pytest.mark.parametrize("data_type", ["text/plain", "application/json"])
+def test_a_reply_in_another_charset_is_passed_on_in_utf_8(data_type: str) -> None:
+    reply = read_event_answer(200, [("content-type", f"{data_type}; charset=UTF-16")], '"é"'.encode("utf-16"))
+    assert isinstance(reply, EventReply)
+    assert reply.payload is not None
+    assert reply.payload.body == '"é"'.encode()
 
 
 def test_an_empty_answer_is_no_reply_unless_it_has_metadata() -> None:
@@ -313,8 +321,12 @@ def test_the_state_changes_where_an_answer_says_so(headers: list[tuple[str, str]
         (300, "text/plain", b"x", "status"),
         (200, "text/html", b"x", "content type"),
         (200, "text/plain", b"x" * (MAX_ANSWER_SIZE + 1), "size"),
+        (200, "text/plain", b"\xff", "body"),
+        (200, "text/plain; charset=utf-16", b"x", "body"),
+        (200, "text/plain; charset=klingon", b"x", "body"),
+        (200, "application/json", b"{", "body"),
     ],
-    ids=["refused", "redirected", "no message", "too large"],
+    ids=["refused", "redirected", "no message", "too large", "no UTF-8", "no UTF-16", "no charset", "no JSON"],
 )
 def test_a_failed_event(status: int, content_type: str, body: bytes, kind: str) -> None:
     failure = read_event_answer(status, [("content-type", content_type)], body)

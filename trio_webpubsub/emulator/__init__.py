@@ -13,6 +13,7 @@ from .emulator import (
     open_emulator,
     serve_emulator,
 )
+from .handlers import EventHandler, EventHandlers, GroupEvent, HandlerLimits, SystemEvent
 from .hub.limits import HubLimits
 
 __all__ = [
@@ -21,7 +22,12 @@ __all__ = [
     "DirectoryRole",
     "EmulatedConnection",
     "Emulator",
+    "EventHandler",
+    "EventHandlers",
+    "GroupEvent",
+    "HandlerLimits",
     "HubLimits",
+    "SystemEvent",
     "open_emulator",
     "serve_emulator",
 ]

@@ -13,6 +13,7 @@ import trio
 
 from .._shell.clock import wall_time
 from .._shell.connector import Connector, connect_tcp
+from .._shell.groups import leaves
 from .._shell.http import ConnectorTransport
 from .._shell.memory import memory_stream_pair
 from .._shell.randomness import ByteSource, system_bytes
@@ -21,7 +22,10 @@ from ..listener.cuttable import CuttableStream
 from ..protocol.names import check_hub
 from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
+from .asgi import CannotStart
 from .directory import OWNER, Directory, DirectoryRole
+from .dispatcher import EventDispatcher
+from .handlers import EventHandlers, HandlerLimits, HandlerTable
 from .hub.limits import HubLimits
 from .links import Link
 from .rest import RestApi
@@ -242,13 +246,25 @@ class _Doors:
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope(shield=True)
-        self.open = trio.Event()
-        """Set when connections can come."""
+        self._ready = trio.Event()
+        self._failure: BaseException | None = None
         self._closed = trio.Event()
 
     async def __aenter__(self) -> None:
         nursery = await self._stack.enter_async_context(trio.open_nursery())
         nursery.start_soon(self._run)
+
+    async def opened(self) -> None:
+        """Wait until connections can come.
+
+        Raises:
+            RuntimeError: an event handler's app cannot start up.
+
+        Cancellation: leave the block.
+        """
+        await self._ready.wait()
+        if self._failure is not None:
+            raise RuntimeError(str(self._failure)) from self._failure
 
     async def __aexit__(self, *_: object) -> None:
         with trio.CancelScope(shield=True):
@@ -256,6 +272,7 @@ class _Doors:
                 self._refusals.append(None)
                 self._switchboard.close_all(1001, "The emulator is closing.")
                 await self._listener.shutdown(_GOODBYE)
+                await self._switchboard.events.stop()
             self._scope.cancel()
             await self._closed.wait()
         await self._stack.aclose()
@@ -263,13 +280,18 @@ class _Doors:
     async def _run(self) -> None:
         try:
             with self._scope:
-                async with trio.open_nursery() as self._nursery:
-                    self._nursery.start_soon(self._switchboard.expire_sessions)
+                async with trio.open_nursery() as nursery:
+                    await self._switchboard.events.start(nursery)
+                    self._nursery = nursery
+                    nursery.start_soon(self._switchboard.expire_sessions)
                     if self._sockets:
-                        self._nursery.start_soon(trio.serve_listeners, self._serve_tcp, self._sockets)
-                    self.open.set()
+                        nursery.start_soon(trio.serve_listeners, self._serve_tcp, self._sockets)
+                    self._ready.set()
+        except* CannotStart as group:
+            self._failure = next(leaves(group))
         finally:
             self._nursery = None
+            self._ready.set()
             self._closed.set()
 
     async def _serve_tcp(self, stream: trio.SocketStream) -> None:
@@ -305,6 +327,9 @@ async def open_emulator(
     anonymous_hubs: Collection[str] = (),
     limits: HubLimits | None = None,
     connected_after_recovery: bool = True,
+    event_handlers: EventHandlers = (),
+    handler_limits: HandlerLimits | None = None,
+    handler_connector: Connector = connect_tcp,
     drop_failed_events: bool = False,
     random_bytes: ByteSource = system_bytes,
 ) -> AsyncGenerator[Emulator, None]:
@@ -324,6 +349,11 @@ async def open_emulator(
             ``*`` for all.
         limits: what the hubs keep, and for how long; by default as the service does.
         connected_after_recovery: whether a recovered session gets ``connected`` once more, with a fresh token.
+        event_handlers: who handles the events of clients, by hub (``_default`` for all others) or, as a list, of every
+            hub: an `EventHandler`, or an ASGI app such as ``webhooks.WebhookApp``, which gets every event. The first
+            one that takes an event gets it.
+        handler_limits: how patient the emulator is with them; by default as the service is.
+        handler_connector: reaches the event handlers that are no apps in this process.
         drop_failed_events: whether a client whose event fails is dropped, as the service's documentation says, or gets
             an ack that says so, as from the official emulator. A simple client is dropped in any case.
         random_bytes: where connection ids and secrets come from.
@@ -332,6 +362,7 @@ async def open_emulator(
         OSError: it cannot listen at ``host`` and ``port``.
         ValueError: the port is none; or a key is empty, or is the default one, which everybody knows, where other
             machines could connect; or a hub cannot be called that.
+        RuntimeError: an event handler's app cannot start up.
 
     Cancellation: the block is left, as by an exception.
     """
@@ -354,8 +385,14 @@ async def open_emulator(
         port = sockets[0].socket.getsockname()[1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+    table = HandlerTable(event_handlers)
+    origins = [address.rpartition(":")[0], address]
+    events = EventDispatcher(
+        table, handler_limits or HandlerLimits(), origins=origins, keys=keys, connector=handler_connector
+    )
     switchboard = Switchboard(
         limits or HubLimits(),
+        events,
         connected_after_recovery=connected_after_recovery,
         drop_failed_events=drop_failed_events,
     )
@@ -380,7 +417,7 @@ async def open_emulator(
         directory=directory,
     )
     async with doors:
-        await doors.open.wait()
+        await doors.opened()
         yield emulator
 
 

@@ -6,6 +6,7 @@ simple clients, are modelled on the official emulator.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,9 +65,8 @@ class Handshake:
         Raises:
             HandshakeRefused: there is nothing at this path, or it names no hub, or a parameter is a bad one.
         """
-        self.parameters: list[tuple[str, str]] = parse_qsl(query, keep_blank_values=True)
-        """What stands in the query, in order. There may be tokens in it."""
-        values = {name.lower(): value for name, value in self.parameters}
+        self._parameters = parse_qsl(query, keep_blank_values=True)
+        values = {name.lower(): value for name, value in self._parameters}
         match = _PATH.fullmatch(path)
         if match is None:
             raise HandshakeRefused(404, "Clients connect to /client/hubs/{hub}.")
@@ -118,6 +118,30 @@ class Handshake:
         return Admission(
             user_id=users[0] if users else None, roles=_texts(claims, "role"), groups=groups, claims=claims
         )
+
+    def shown_parameters(self) -> dict[str, list[str]]:
+        """Give what stands in the query, by name, but for the token."""
+        shown: dict[str, list[str]] = {}
+        for name, value in self._parameters:
+            if name.lower() != "access_token":
+                shown.setdefault(name, []).append(value)
+        return shown
+
+
+def texts_of(claims: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Give a token's claims as event handlers see them: each as a list of texts."""
+    return {
+        name: [each if isinstance(each, str) else json.dumps(each) for each in _several(claims[name])]
+        for name in claims
+    }
+
+
+def _several(value: Any) -> list[Any]:
+    match value:
+        case [*values]:
+            return values
+        case _:
+            return [value]
 
 
 def _publishing(values: Mapping[str, str]) -> Publishing | None:

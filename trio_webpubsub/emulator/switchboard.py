@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import count
 
 import trio
 
 from ..protocol.wire import SequenceAck, Upstream
-from .hub import UNHANDLED, Abort, AskEvent, Close, Deliver, Effect, Hub, Hubs, Notify, Send, Transport, Withdraw
+from .dispatcher import EventDispatcher
+from .hub import (
+    UNHANDLED,
+    Abort,
+    AskEvent,
+    Close,
+    Deliver,
+    Effect,
+    EventAnswer,
+    Hub,
+    Hubs,
+    Notify,
+    Send,
+    Token,
+    Transport,
+    Withdraw,
+)
 from .hub.limits import HubLimits
 from .links import Link
 
@@ -19,10 +36,17 @@ _PATIENCE = 0.2
 class Switchboard:
     """All hubs, and all links under the transport numbers that the hubs know them by."""
 
-    def __init__(self, limits: HubLimits, *, connected_after_recovery: bool, drop_failed_events: bool) -> None:
+    def __init__(
+        self, limits: HubLimits, events: EventDispatcher, *, connected_after_recovery: bool, drop_failed_events: bool
+    ) -> None:
         self.hubs: Hubs = Hubs(
-            limits, connected_after_recovery=connected_after_recovery, drop_failed_events=drop_failed_events
+            limits,
+            connected_after_recovery=connected_after_recovery,
+            drop_failed_events=drop_failed_events,
+            announced=events.announced,
         )
+        self.events = events
+        """Who handles events."""
         self.links: dict[Transport, Link] = {}
         """A transport is here before its hub hears that it is open, and until its hub hears that it has ended."""
         self._numbers = count(1)
@@ -39,10 +63,7 @@ class Switchboard:
             self._one_confirmed.unpark_all()
 
     def perform(self, hub: Hub, effects: Iterable[Effect]) -> None:
-        """Do what ``hub`` wants done. Nothing here waits, or fails for one client because of another.
-
-        Nobody is there who handles events: the answer to each is that it failed.
-        """
+        """Do what ``hub`` wants done. Nothing here waits, or fails for one client because of another."""
         for effect in effects:
             match effect:
                 case Deliver():
@@ -54,9 +75,17 @@ class Switchboard:
                 case Abort(transport):
                     self.links[transport].websocket.abort()
                 case AskEvent():
-                    self.perform(hub, hub.answer_event(effect.token, UNHANDLED, now=trio.current_time()))
-                case Withdraw() | Notify():
-                    pass
+                    answer = partial(self._answer, hub, effect.token)
+                    if not self.events.ask(hub, effect, answer):
+                        answer(UNHANDLED)
+                case Withdraw(token):
+                    self.events.withdraw(hub, token)
+                case Notify():
+                    self.events.notify(effect)
+
+    def _answer(self, hub: Hub, token: Token, answer: EventAnswer) -> None:
+        self.perform(hub, hub.answer_event(token, answer, now=trio.current_time()))
+        self.one_answered.unpark_all()
 
     def _deliver(self, effect: Deliver) -> None:
         frames: dict[str, bytes] = {}

@@ -15,8 +15,8 @@ from .._shell.randomness import ByteSource
 from ..listener import ServerWebSocket, WebSocketRequest
 from ..protocol.errors import ProtocolViolation
 from ..protocol.subprotocols import SUBPROTOCOLS, codec_for, first_known
-from .handshake import Admission, Handshake, HandshakeRefused, Publishing, Recovery
-from .hub import ConnectAccepted, ConnectRequest, Effect, Hub, Reject, Transport
+from .handshake import Admission, Handshake, HandshakeRefused, Publishing, Recovery, texts_of
+from .hub import ConnectRequest, Effect, Hub, Reject, Transport
 from .links import Link, PubSubLink, SimpleLink
 from .switchboard import Switchboard
 
@@ -121,8 +121,16 @@ class Clients:
                 groups=admission.groups,
             ),
         )
-        # Nobody is there who handles connect events: whoever has a good token is welcome.
-        answer = hub.answer_connect(transport, ConnectAccepted())
+        answer = hub.answer_connect(
+            transport,
+            await self._switchboard.events.connect(
+                handshake.hub.lower(),
+                question.request,
+                claims=texts_of(admission.claims),
+                query=handshake.shown_parameters(),
+                headers={name: [value] for name, value in request.headers.items() if name != "authorization"},
+            ),
+        )
         if isinstance(answer, Reject):
             raise HandshakeRefused(answer.status, answer.reason)
         return _Opening(

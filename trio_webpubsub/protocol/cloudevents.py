@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from .errors import InvalidPayload
+from .json_upstream import check_json
 from .payloads import check_metadata, data_of
 from .wire import Payload
 
@@ -115,15 +116,26 @@ def data_from(body: bytes, data_type: str, content_type: str) -> object:
         return body
     if not body:
         return "" if data_type == "text" else None
-    charset = _charset(content_type)
-    if (codec := _CHARSETS.get(charset)) is None:
-        raise InvalidPayload(f"the {data_type} payload has a charset that is not known here")
-    if codec != "utf-8":
-        try:
-            body = body.decode(codec).encode()
-        except UnicodeError as error:
-            raise InvalidPayload(f"the {data_type} payload is not {codec}: {type(error).__name__}") from error
-    return data_of(Payload(data_type, body))
+    return data_of(Payload(data_type, _in_utf8(body, data_type, content_type)))
+
+
+def wire_body(body: bytes, data_type: str, content_type: str) -> bytes:
+    """Give a body as it travels in a message: text and JSON in UTF-8, and JSON that is JSON.
+
+    Raises:
+        InvalidPayload: The body does not hold what its data type says.
+    """
+    if data_type not in ("text", "json"):
+        return body
+    body = _in_utf8(body, data_type, content_type)
+    try:
+        if data_type == "json":
+            check_json(body)
+        else:
+            str(body, "utf-8")
+    except ValueError:
+        raise InvalidPayload(f"the {data_type} payload is not what its content type says") from None
+    return body
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -165,6 +177,17 @@ def check_texts(texts: Iterable[object], argument: str) -> tuple[str, ...]:
 
 def _digest(key: str, connection_id: str) -> str:
     return hmac.digest(key.encode(), connection_id.encode(), hashlib.sha256).hex()
+
+
+def _in_utf8(body: bytes, data_type: str, content_type: str) -> bytes:
+    if (codec := _CHARSETS.get(_charset(content_type))) is None:
+        raise InvalidPayload(f"the {data_type} payload has a charset that is not known here")
+    if codec == "utf-8":
+        return body
+    try:
+        return body.decode(codec).encode()
+    except UnicodeError as error:
+        raise InvalidPayload(f"the {data_type} payload is not {codec}: {type(error).__name__}") from error
 
 
 def _charset(content_type: str) -> str:

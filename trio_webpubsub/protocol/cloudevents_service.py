@@ -17,6 +17,7 @@ import msgspec
 
 from . import cloudevents as ce
 from .cloudevents_values import ClientCertificate
+from .errors import InvalidPayload
 from .names import check_group
 from .wire import Payload
 
@@ -302,10 +303,13 @@ def read_event_answer(status: int, headers: Headers, body: bytes) -> EventReply 
     }
     payload: Payload | None = None
     if body:
-        media = ce.media_type(_last(lines, "content-type") or ce.CONTENT_TYPES["binary"])
-        if (data_type := ce.DATA_TYPES.get(media)) is None:
+        content_type = _last(lines, "content-type") or ce.CONTENT_TYPES["binary"]
+        if (data_type := ce.DATA_TYPES.get(ce.media_type(content_type))) is None:
             return HandlerFailure(kind="content type", detail="no message can have this content type", status=status)
-        payload = Payload(data_type, body)
+        try:
+            payload = Payload(data_type, ce.wire_body(body, data_type, content_type))
+        except InvalidPayload as error:
+            return HandlerFailure(kind="body", detail=str(error), status=status)
     elif metadata:
         payload = Payload("text", b"")
     return EventReply(payload=payload, metadata=metadata or None, state=_last(lines, ce.STATE))

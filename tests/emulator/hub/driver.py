@@ -83,22 +83,20 @@ def received(effects: list[Effect], transport: int) -> list[tuple[str, int | Non
 def send_to_all(hub: Hub, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to everybody."""
     excluded = options.pop("excluded", ())
-    return hub.send_to(hub.registry.select(excluded=excluded), payload, **{"now": 0.0, **options})
+    return hub.send_to(hub.registry.select(excluded=excluded), payload, now=0, **options)
 
 
 def send_to_group(hub: Hub, group: str, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to a group."""
     excluded = options.pop("excluded", ())
-    return hub.send_to(
-        hub.registry.select(group=group, excluded=excluded), payload, group=group, **{"now": 0.0, **options}
-    )
+    return hub.send_to(hub.registry.select(group=group, excluded=excluded), payload, now=0, group=group, **options)
 
 
 def send_to_user(hub: Hub, user_id: str, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to a user."""
-    return hub.send_to(hub.registry.select(user_id=user_id), payload, **{"now": 0.0, **options})
+    return hub.send_to(hub.registry.select(user_id=user_id), payload, now=0, **options)
 
 
 def send_to_connection(hub: Hub, connection_id: str, payload: Payload, **options: Any) -> list[Effect]:
     """Send what a server sends to a connection."""
-    return hub.send_to(hub.registry.select(connection_id=connection_id), payload, **{"now": 0.0, **options})
+    return hub.send_to(hub.registry.select(connection_id=connection_id), payload, now=0, **options)

@@ -55,6 +55,7 @@ def test_an_event_is_asked_about() -> None:
             token=1,
             connection_id="c-1",
             user_id="ann",
+            subprotocol="json.webpubsub.azure.v1",
             event="order.placed",
             payload=text("x"),
             metadata={"k": "v"},
@@ -215,7 +216,7 @@ def test_what_a_client_sent_before_it_left_is_carried_out() -> None:
     assert question_of([second]).event == "last"
     assert list(hub.registry.groups["a"]) == ["c-2"]
     ended = hub.answer_event(question_of([second]).token, EventHandled(text("too late")), now=0)
-    assert ended == [Notify("disconnected", "c-1", None, "")]
+    assert ended == [Notify("disconnected", "c-1", None, "json.webpubsub.azure.v1", "")]
 
 
 @pytest.mark.parametrize("how", ["closed", "lost"])

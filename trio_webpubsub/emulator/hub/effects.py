@@ -85,6 +85,7 @@ class AskEvent:
     token: Token
     connection_id: str
     user_id: str | None
+    subprotocol: str | None
     event: str
     payload: Payload | None
     metadata: Mapping[str, str] | None
@@ -110,6 +111,7 @@ class Notify:
     notice: Notice
     connection_id: str
     user_id: str | None
+    subprotocol: str | None
     detail: str = ""
     """Why it was disconnected; which group it joined or left."""
 

@@ -87,7 +87,7 @@ class Lifetimes:
     def notify(self, notice: Notice, connection: Connection, effects: Effects, detail: str = "") -> None:
         """Tell those who handle events, if they want to hear it."""
         if notice in self._announced:
-            effects.append(Notify(notice, connection.id, connection.user_id, detail))
+            effects.append(Notify(notice, connection.id, connection.user_id, connection.subprotocol, detail))
 
     # Memberships
 

@@ -165,6 +165,7 @@ class Requests:
             token=token,
             connection_id=asked.connection.id,
             user_id=asked.connection.user_id,
+            subprotocol=asked.connection.subprotocol,
             event=request.event,
             payload=request.payload,
             metadata=request.metadata,
