@@ -698,6 +698,15 @@ async def test_hubs_without_handlers_of_their_own_have_the_default_ones(autojump
 
 
 @pytest.mark.parametrize(
+    "limits",
+    [{"timeout": 0}, {"retry_delays": [-1]}, {"validation_timeout": -1}, {"answer_size": -1}, {"waiting_notices": -1}],
+)
+def test_limits_that_cannot_be_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="event handlers"):
+        HandlerLimits(**limits)
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"url_template": "ftp://localhost/"},

@@ -284,6 +284,13 @@ def test_a_reply_is_what_its_content_type_says(content_type: str | None, payload
     assert read_event_answer(200, headers, payload.body) == EventReply(payload=payload)
 
 
+@pytest.mark.parametrize("value", ["é", "x" * 1025])
+def test_metadata_that_no_message_may_have_are_a_failure(value: str) -> None:
+    failure = read_event_answer(200, [TEXT, ("x-webpubsub-metadata-a", value)], b"x")
+    assert isinstance(failure, HandlerFailure)
+    assert failure.kind == "metadata"
+
+
 @pytest.mark.parametrize("data_type", ["text/plain", "application/json"])
 def test_a_reply_in_another_charset_is_passed_on_in_utf_8(data_type: str) -> None:
     reply = read_event_answer(200, [("content-type", f"{data_type}; charset=UTF-16")], '"é"'.encode("utf-16"))

@@ -43,6 +43,9 @@ from .hub import (
 )
 from .validation import Validations
 
+_MOST_CONNECTIONS = 1_000
+"""To handlers, so that one that hangs does not keep others from being called."""
+
 _logger = logging.getLogger("trio_webpubsub.emulator")
 
 
@@ -84,7 +87,7 @@ class EventDispatcher:
         self._limits = limits
         self._origin = origins[0]
         self._keys = keys
-        self._http = ConnectorTransport(connector)
+        self._http = ConnectorTransport(connector, max_connections=_MOST_CONNECTIONS)
         self._apps: dict[int, httpx.AsyncBaseTransport] = {}  # by identity: an app need not be hashable
         self._lifespans: list[Lifespan] = []
         self._validations = Validations(origins, limits, self._spawn)

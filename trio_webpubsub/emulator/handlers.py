@@ -110,6 +110,13 @@ class HandlerLimits:
     waiting_notices: int = 1_000
     """Events of one connection that wait to be told; of more, only the last one, ``disconnected``, is told."""
 
+    def __post_init__(self) -> None:
+        times = (self.timeout, self.validation_timeout, self.validation_interval)
+        if not all(time > 0 for time in times) or not all(delay >= 0 for delay in self.retry_delays):
+            raise ValueError("the times of event handlers are above 0, and the delays before retries not below")
+        if self.answer_size < 0 or self.waiting_notices < 0:
+            raise ValueError("the limits of event handlers are not below 0")
+
 
 class HandlerTable:
     """Finds the handler of an event: the first one that takes it."""

@@ -53,7 +53,7 @@ class Switchboard:
         self._transport_ended = trio.Event()
         self._one_confirmed = trio.lowlevel.ParkingLot()
         self.one_answered: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
-        """Where tasks wait for the answer to any event."""
+        """Where those who read from clients wait for the answer to any event."""
 
     def receive(self, hub: Hub, transport: Transport, connection_id: str, message: Upstream) -> None:
         """Pass on what a client sent, and do what comes of it."""
@@ -74,6 +74,7 @@ class Switchboard:
                     self.links[transport].close(code, reason)
                 case Abort(transport):
                     self.links[transport].websocket.abort()
+                    self.one_answered.unpark_all()  # nobody will answer this one
                 case AskEvent():
                     answer = partial(self._answer, hub, effect.token)
                     if not self.events.ask(hub, effect, answer):

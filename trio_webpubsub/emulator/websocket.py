@@ -159,11 +159,11 @@ class Clients:
             try:
                 while True:
                     for frame in await link.websocket.receive_batch():
+                        while connection_id in hub.stalled:
+                            await self._switchboard.one_answered.park()
                         self._switchboard.receive(hub, transport, connection_id, link.read(frame))
                         if hub.behind:
                             await self._switchboard.let_others_catch_up(hub, connection_id)
-                        while connection_id in hub.stalled:
-                            await self._switchboard.one_answered.park()
             except TransportEnded as ended:
                 return ended.code
             except ProtocolViolation as violation:

@@ -19,6 +19,7 @@ from . import cloudevents as ce
 from .cloudevents_values import ClientCertificate
 from .errors import InvalidPayload
 from .names import check_group
+from .payloads import check_metadata
 from .wire import Payload
 
 EVENT_TIMEOUT = 100.0
@@ -86,7 +87,7 @@ class EventReply(msgspec.Struct, frozen=True, kw_only=True):
 class HandlerFailure(msgspec.Struct, frozen=True, kw_only=True):
     """The event was not handled, or its answer is of no use."""
 
-    kind: Literal["status", "body", "content type", "size"]
+    kind: Literal["status", "body", "content type", "metadata", "size"]
     """What is wrong with the answer."""
     detail: str
     """For the log; quotes nothing of the answer."""
@@ -301,6 +302,10 @@ def read_event_answer(status: int, headers: Headers, body: bytes) -> EventReply 
     metadata = {
         name: value.rpartition(",")[2].strip() for name, value in ce.prefixed(lines, ce.METADATA_PREFIX).items()
     }
+    try:
+        check_metadata(metadata)
+    except ValueError as error:
+        return HandlerFailure(kind="metadata", detail=str(error), status=status)
     payload: Payload | None = None
     if body:
         content_type = _last(lines, "content-type") or ce.CONTENT_TYPES["binary"]

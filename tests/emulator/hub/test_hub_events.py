@@ -188,6 +188,19 @@ def test_a_client_with_too_many_waiting_requests_is_stalled_until_there_are_fewe
     assert hub.stalled == set()
 
 
+@pytest.mark.parametrize("how", ["closed", "lost"])
+def test_a_stalled_client_that_was_closed_or_lost_is_stalled_no_more(how: str) -> None:
+    hub = make_hub(HubLimits(waiting_requests=1))
+    open_connection(hub, 1)
+    question_of(hub.receive(1, event(1), now=0))
+    hub.receive(1, event(2), now=0)
+    if how == "closed":
+        hub.close_connection("c-1")
+    else:
+        hub.forget_session("c-1")
+    assert hub.stalled == set()
+
+
 def test_waiting_requests_count_by_their_bytes_as_well() -> None:
     hub = make_hub(HubLimits(waiting_bytes=2))
     open_connection(hub, 1)

@@ -73,7 +73,7 @@ class Hub:
         """Connected clients that have left half of what they may unconfirmed. Who has more for them should give them
         a moment, and strike off this list who was waited for in vain: a client comes back to it once it has caught up.
         """
-        self.stalled: set[str] = self._requests.stalled
+        self.stalled: set[str] = self._lifetimes.stalled
         """Clients with so many requests behind an unanswered event that no more should be read from them."""
 
     # How connections come

@@ -30,6 +30,8 @@ class Lifetimes:
         self.attached: dict[Transport, Connection] = {}
         self.behind: set[str] = set()
         """Connected clients that have left half of what they may unconfirmed."""
+        self.stalled: set[str] = set()
+        """Connections with so many waiting requests that no more should be read."""
         self._recovery_window = limits.recovery_window
         self._announced = announced
         # When the windows of sessions without a transport end. All windows are equally long, so the first ends first.
@@ -62,7 +64,7 @@ class Lifetimes:
         """Cut a connection, with what its client asked for and did not get yet."""
         if connection.transport is not None:
             effects.append(Abort(connection.transport))
-        connection.waiting.clear()
+        self._forget_requests(connection)
         self.end(connection, reason, effects)
 
     def close(self, connection: Connection, code: int, reason: str, effects: Effects) -> None:
@@ -72,8 +74,12 @@ class Lifetimes:
                 effects.append(Send(connection.transport, DisconnectedMessage(reason or None)))
             told = reason if len(reason.encode()) <= MAX_CLOSE_REASON else ""
             effects.append(Close(connection.transport, code, told))
-        connection.waiting.clear()
+        self._forget_requests(connection)
         self.end(connection, reason, effects)
+
+    def _forget_requests(self, connection: Connection) -> None:
+        connection.waiting.clear()
+        self.stalled.discard(connection.id)
 
     def bid_farewell(self, connection: Connection, effects: Effects) -> None:
         """Tell that a connection has ended, once: when nothing of what its client sent is left to be done."""

@@ -50,8 +50,6 @@ class Requests:
     def __init__(
         self, limits: HubLimits, lifetimes: Lifetimes, deliveries: Deliveries, *, drop_failed_events: bool
     ) -> None:
-        self.stalled: set[str] = set()
-        """Connections with so many waiting requests that no more should be read."""
         self._limits = limits
         self._lifetimes = lifetimes
         self._deliveries = deliveries
@@ -196,9 +194,9 @@ class Requests:
     def _note_stall(self, connection: Connection) -> None:
         size = sum(len(payload.body) for request in connection.waiting if (payload := _payload_of(request)) is not None)
         if len(connection.waiting) >= self._limits.waiting_requests or size >= self._limits.waiting_bytes:
-            self.stalled.add(connection.id)
+            self._lifetimes.stalled.add(connection.id)
         else:
-            self.stalled.discard(connection.id)
+            self._lifetimes.stalled.discard(connection.id)
 
     # Refusals
 
