@@ -256,6 +256,18 @@ async def test_an_agreement_is_renewed_beside_the_events(autojump_clock: MockClo
         assert not (await ask(peer, ack_id=5))["success"]
 
 
+async def test_a_handler_that_cannot_be_reached_gets_no_events(autojump_clock: MockClock) -> None:
+    async def connect(_host: str, _port: int, _ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+        raise OSError("nobody is there")
+
+    limits = HandlerLimits(retry_delays=[1])
+    async with open_emulator(
+        in_memory=True, event_handlers=[EventHandler(URL)], handler_connector=connect, handler_limits=limits
+    ) as emulator:
+        assert await rejection(emulator, emulator.client_url("chat")) == 500
+        assert trio.current_time() == 1
+
+
 async def test_a_handler_has_ten_seconds_to_agree(autojump_clock: MockClock) -> None:
     async def never(_event: Event) -> Response:
         await trio.sleep_forever()

@@ -20,6 +20,9 @@ from .hub import ConnectRequest, Effect, Hub, Reject, Transport
 from .links import Link, PubSubLink, SimpleLink
 from .switchboard import Switchboard
 
+_MOST_ROLES_TOLD = 10
+"""Of each connection, in the log."""
+
 _logger = logging.getLogger("trio_webpubsub.emulator")
 
 
@@ -99,6 +102,7 @@ class Clients:
         finally:
             if hub is not None:
                 self._switchboard.end_transport(hub, transport, code)
+            if link is not None:
                 _logger.info("the WebSocket of %r has ended, code %s", connection_id, code)
         if link is not None and link.farewell is not None:
             await link.websocket.close(*link.farewell)
@@ -133,12 +137,18 @@ class Clients:
         )
         if isinstance(answer, Reject):
             raise HandshakeRefused(answer.status, answer.reason)
-        return _Opening(
-            question.request.connection_id,
-            answer.subprotocol,
-            _link_for(answer.subprotocol, handshake.publishing),
-            lambda: hub.transport_opened(transport),
-        )
+        connection_id = question.request.connection_id
+
+        def opened() -> list[Effect]:
+            effects = hub.transport_opened(transport)
+            for role in hub.registry.connections[connection_id].roles.skipped[:_MOST_ROLES_TOLD]:
+                _logger.warning(
+                    "a role of %r is invalid or one too many, and does not count: %.100r", connection_id, role
+                )
+            return effects
+
+        link = _link_for(answer.subprotocol, handshake.publishing)
+        return _Opening(connection_id, answer.subprotocol, link, opened)
 
     def _recover(self, hub: Hub, transport: Transport, request: WebSocketRequest, recovery: Recovery) -> _Opening:
         """Grant any recovery, in the session's own subprotocol: it is the hub that refuses, with a close."""
