@@ -340,7 +340,31 @@ async def has_no_head(_receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"x"})
 
 
-@pytest.mark.parametrize("respond", [raises, raises_in_its_answer, says_nothing, has_no_head])
+async def has_a_bad_status(_receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": "fine"})
+
+
+async def has_a_bad_header(_receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [("name", "value")]})
+
+
+async def has_a_bad_body(_receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": "text"})
+
+
+FAILURES = [
+    raises,
+    raises_in_its_answer,
+    says_nothing,
+    has_no_head,
+    has_a_bad_status,
+    has_a_bad_header,
+    has_a_bad_body,
+]
+
+
+@pytest.mark.parametrize("respond", FAILURES)
 async def test_an_app_that_fails_is_tried_again_and_its_error_is_logged(
     autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,

@@ -113,8 +113,9 @@ class _Exchange:
         """Take a part of the answer."""
         await trio.lowlevel.checkpoint()
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = list(message.get("headers", ()))
+            # Whatever cannot be an answer has to fail here, within the app.
+            self.status = int(message["status"])
+            self.headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         elif message["type"] == "http.response.body":
             if self.status == 0:
                 raise RuntimeError("an ASGI app has to send http.response.start first")

@@ -95,7 +95,7 @@ class EventDispatcher:
         self._asked: dict[tuple[Hub, Token], trio.CancelScope] = {}
         self._busy = 0
         self._idle = trio.lowlevel.ParkingLot()
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery  # from `start` on
 
     # Its life
 
@@ -208,8 +208,7 @@ class EventDispatcher:
 
     def withdraw(self, hub: Hub, token: Token) -> None:
         """Cancel a call whose answer nobody waits for any more."""
-        if scope := self._asked.get((hub, token)):
-            scope.cancel()
+        self._asked[hub, token].cancel()
 
     async def _user_event(self, handler: EventHandler, conversation: _Conversation, question: AskEvent) -> EventAnswer:
         conversation.last_event += 1
@@ -237,9 +236,7 @@ class EventDispatcher:
 
     def notify(self, notice: Notify) -> None:
         """Tell the handler of a notice, if there is one."""
-        conversation = self._conversations.get(notice.connection_id)
-        if conversation is None:
-            return
+        conversation = self._conversations[notice.connection_id]
         is_end = notice.notice == "disconnected"
         if is_end:
             del self._conversations[notice.connection_id]
@@ -324,8 +321,6 @@ class EventDispatcher:
         raise CallFailed(f"the event handler did not answer within {self._limits.timeout:g} seconds")
 
     def _spawn(self, run: Callable[[], Awaitable[None]]) -> None:
-        if self._nursery is None:
-            raise RuntimeError("events are handled between start and stop")
         self._busy += 1
         self._nursery.start_soon(self._run, run, name="event handler")
 

@@ -15,7 +15,6 @@ from ..protocol.wire import Control, DataMessage, Payload, SendEvent, SendToGrou
 from .handshake import Publishing
 
 _UNSUPPORTED_DATA = 1003
-_INVALID_DATA = 1007
 _SIMPLE_EVENT = "message"
 """What every message of a simple client is called as an event."""
 
@@ -107,14 +106,7 @@ class SimpleLink(Link):
 
     def read(self, frame: bytes) -> Upstream:
         """Take a message for what this client's messages are: events, or messages to its group."""
-        if isinstance(frame, BinaryMessage):
-            payload = Payload("binary", bytes(frame))
-        else:
-            try:
-                str(frame, "utf-8")
-            except UnicodeDecodeError:
-                raise ProtocolViolation(_INVALID_DATA, "a text message is not UTF-8") from None
-            payload = Payload("text", frame)
+        payload = Payload("binary", bytes(frame)) if isinstance(frame, BinaryMessage) else Payload("text", frame)
         if self._publishing is None:
             return SendEvent(event=_SIMPLE_EVENT, payload=payload)
         return SendToGroup(group=self._publishing.group, payload=payload, no_echo=self._publishing.no_echo)
