@@ -94,7 +94,7 @@ every event, at ``/api/webpubsub/hubs/{hub}/``."""
 class HandlerLimits:
     """How patient the emulator is with event handlers; times are in seconds.
 
-    Sources: as `protocol.cloudevents_service`; they are those of the official emulator.
+    The defaults are those of the official emulator.
     """
 
     timeout: float = EVENT_TIMEOUT

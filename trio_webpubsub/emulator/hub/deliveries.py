@@ -35,13 +35,14 @@ class Deliveries:
         overflown: list[Connection] = []
         for connection in connections:
             number: int | None = None
-            if connection.session is not None:
-                number = connection.session.unconfirmed.append(message, now=now, expires=expires)
+            session = connection.session
+            if session is not None:
+                number = session.unconfirmed.append(message, now=now, expires=expires)
                 if number is None:
                     overflown.append(connection)
                     continue
-                if connection.session.unconfirmed.is_half_full and not connection.session.is_behind:
-                    connection.session.is_behind = True
+                if not session.is_behind and session.unconfirmed.is_half_full:
+                    session.is_behind = True
                     if connection.transport is not None:
                         self._lifetimes.behind.add(connection.id)
             if connection.transport is not None:

@@ -16,7 +16,8 @@ class ReplayBuffer:
     """The messages that the client has not confirmed, in the order of their sequence ids: 1, 2, 3 and so on."""
 
     def __init__(self, limits: HubLimits) -> None:
-        self._limits = limits
+        self._most_messages = limits.unacknowledged_messages
+        self._most_bytes = limits.unacknowledged_bytes
         self._messages: deque[tuple[int, DataMessage, float]] = deque()
         self._bytes = 0
         self._newest = 0
@@ -27,12 +28,13 @@ class ReplayBuffer:
         Returns:
             Its sequence id; ``None`` if there is no room, which ends the session.
         """
-        size = len(message.payload.body)
-        if not self._has_room(size):
+        size = self._bytes + len(message.payload.body)
+        if len(self._messages) >= self._most_messages or size > self._most_bytes:
             self._drop_expired(now)
-            if not self._has_room(size):
+            size = self._bytes + len(message.payload.body)
+            if len(self._messages) >= self._most_messages or size > self._most_bytes:
                 return None
-        self._bytes += size
+        self._bytes = size
         self._newest += 1
         self._messages.append((self._newest, message, expires))
         return self._newest
@@ -43,12 +45,6 @@ class ReplayBuffer:
         while messages and messages[0][0] <= sequence_id:
             self._bytes -= len(messages.popleft()[1].payload.body)
 
-    def _has_room(self, size: int) -> bool:
-        limits = self._limits
-        return (
-            len(self._messages) < limits.unacknowledged_messages and self._bytes + size <= limits.unacknowledged_bytes
-        )
-
     def _drop_expired(self, now: float) -> None:
         self._messages = deque(kept for kept in self._messages if now < kept[2])
         self._bytes = sum(len(message.payload.body) for _, message, _ in self._messages)
@@ -56,10 +52,7 @@ class ReplayBuffer:
     @property
     def is_half_full(self) -> bool:
         """Whether half of what the client may leave unconfirmed is there."""
-        limits = self._limits
-        return (
-            len(self._messages) * 2 >= limits.unacknowledged_messages or self._bytes * 2 >= limits.unacknowledged_bytes
-        )
+        return len(self._messages) * 2 >= self._most_messages or self._bytes * 2 >= self._most_bytes
 
     def replay(self, now: float) -> Iterator[tuple[int, DataMessage]]:
         """Give what is still of use, with sequence ids; those of expired messages are passed over."""
