@@ -100,7 +100,7 @@ async def test_a_handler_that_cannot_be_reached_is_tried_again_then_the_event_ha
         down_until = 100.0
         await trio.sleep(31)  # the connection that was kept for more requests is not used any more
         ack = await ask(peer, ack_id=2)
-        assert ack["error"]["message"] == "The event handler did not answer."
+        assert ack["error"]["message"] == "The event handler gave no answer that is of use."
         assert trio.current_time() == 44
 
 

@@ -119,11 +119,13 @@ class EventDispatcher:
 
         Cancellation: neither is waited for.
         """
-        while self._busy:
-            await self._idle.park()
-        for lifespan in self._lifespans:
-            await lifespan.stop()
-        await self._http.aclose()
+        try:
+            while self._busy:
+                await self._idle.park()
+            for lifespan in self._lifespans:
+                await lifespan.stop()
+        finally:
+            await self._http.aclose()  # waits for nobody
 
     def announced(self, hub: str) -> frozenset[Notice]:
         """Give the notices that are of use to the handlers of a hub; its name is in lower case."""
@@ -224,7 +226,7 @@ class EventDispatcher:
         try:
             answer = await self._call(handler, conversation, question.event, write)
         except CallFailed as error:
-            return _failed(question, str(error), "The event handler did not answer.")
+            return _failed(question, str(error), "The event handler gave no answer that is of use.")
         read = ce.read_event_answer(answer.status, answer.headers, answer.body)
         if isinstance(read, ce.HandlerFailure):
             return _failed(question, read.detail, f"The event handler failed: {read.detail}.")
