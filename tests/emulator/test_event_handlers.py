@@ -713,6 +713,7 @@ def test_limits_that_cannot_be_are_refused(limits: dict[str, Any]) -> None:
         {"url_template": "http://{hub}.localhost/"},
         {"url_template": "http://localhost/{connection}"},
         {"url_template": "http://localhost:99999/"},
+        {"url_template": "http://1.2.3.400/"},
         {"url_template": "tunnel:///events"},
         {"url_template": URL, "user_events": "a, not an event"},
         {"url_template": URL, "system_events": ["closed"]},

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMap
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+import httpx
+
 from ..protocol.cloudevents import MAX_ANSWER_SIZE
 from ..protocol.cloudevents_service import (
     EVENT_TIMEOUT,
@@ -60,7 +62,12 @@ class EventHandler:
     """An ASGI app in this process, which is called instead of the URL's host."""
 
     def __post_init__(self) -> None:
-        Address.parse(event_url(self.url_template, hub="hub", event="event"))
+        url = event_url(self.url_template, hub="hub", event="event")
+        Address.parse(url)
+        try:
+            httpx.Request("POST", url)
+        except (httpx.InvalidURL, UnicodeError):
+            raise ValueError("the address of an event handler has no usable host") from None
         for name in self._user_events():
             if name != "*":
                 check_event(name)
