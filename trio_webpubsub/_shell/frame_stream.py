@@ -34,6 +34,7 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _SWITCHES = re.compile(rb"HTTP/\d\.\d 101\b")
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
 _CLOSE = b"\x88"
+_PING = b"\x89"
 _ABNORMAL = 1006
 
 
@@ -89,6 +90,9 @@ class FrameStream(trio.abc.Stream):
         self._reader = FrameReader(masked=not client, max_message_size=max_message_size)
         self._control = bytearray()
         """Control frames that trio-websocket has still to take."""
+        self._control_left = 0
+        """Bytes of the first of them, where it has taken a part already."""
+        self._ignores_pings = False
         self._ended: tuple[int, str] | None = None
         self._control_changed = trio.lowlevel.ParkingLot()
         # Sending
@@ -203,10 +207,11 @@ class FrameStream(trio.abc.Stream):
         if not self._receives_frames:
             return await self._receive_handshake(max_bytes)
         await trio.lowlevel.checkpoint()
+        self._drop_pings()
         while not self._control and self._ended is None:
             await self._control_changed.park()
-        data = bytes(self._control[:max_bytes])
-        del self._control[: len(data)]
+            self._drop_pings()
+        data = self._take_control(max_bytes)
         self._control_changed.unpark_all()
         return data
 
@@ -250,6 +255,13 @@ class FrameStream(trio.abc.Stream):
             await self._inner.aclose()
 
     # For both
+
+    def ignore_pings(self) -> None:
+        """Leave pings without an answer from now on: to be called before trio-websocket sends its close frame.
+
+        Behind that no pong may go out, and trio-websocket, asked for one, fails with an error of its own.
+        """
+        self._ignores_pings = True
 
     async def drain(self) -> None:
         """Wait until the queue is sent and, if the peer closed, the answer to it; or the stream is dead.
@@ -300,6 +312,23 @@ class FrameStream(trio.abc.Stream):
         size = end.end() - before
         self._early = data[size:] + self._early
         return data[:size]
+
+    def _take_control(self, max_bytes: int | None) -> bytes:
+        """Cut off one control frame at most, so that trio-websocket never holds a ping when it begins to close."""
+        if not self._control_left:
+            self._control_left = self._control_size()
+        data = bytes(self._control[: self._control_left if max_bytes is None else min(self._control_left, max_bytes)])
+        del self._control[: len(data)]
+        self._control_left -= len(data)
+        return data
+
+    def _drop_pings(self) -> None:
+        while self._ignores_pings and not self._control_left and self._control.startswith(_PING):
+            del self._control[: self._control_size()]
+
+    def _control_size(self) -> int:
+        """How long the first control frame is: head, mask and payload."""
+        return 2 + (0 if self._client else 4) + (self._control[1] & 0x7F) if self._control else 0
 
     def _fail(self, violation: ProtocolViolation) -> None:
         """Tell the peer what it did wrong, without trio-websocket, which sees no data frames."""

@@ -92,6 +92,7 @@ class _WebSocketTransport:
         return self._stream.queued_bytes
 
     async def aclose(self, code: int) -> None:
+        self._stream.ignore_pings()
         await self._websocket.aclose(code)
 
     async def finish(self) -> None:

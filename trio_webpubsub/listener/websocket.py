@@ -242,6 +242,7 @@ class ServerWebSocket:
             with trio.move_on_after(self._limits.close_timeout):
                 # First, so that a client that has closed meanwhile gets its answer, and not a close frame of ours.
                 await self._stream.drain()
+                self._stream.ignore_pings()
                 await self._connection.aclose(code, reason)
                 await self._stream.drain()
                 await self._wire.linger()
