@@ -19,7 +19,7 @@ ABOVE_PROTOCOL = {"trio", "errors", "_shell"}
 PARTS = {
     "protocol": {"msgspec"},
     "errors": {"protocol", "trio"},
-    "_shell": {"protocol", "trio", "httpcore", "httpx"},
+    "_shell": {"protocol", "trio", "h11", "httpx"},
     "listener": {"protocol", "h11", "trio_websocket"} | ABOVE_PROTOCOL,
     "client": {"protocol", "trio_websocket"} | ABOVE_PROTOCOL,
     "service": {"protocol", "httpx"} | ABOVE_PROTOCOL,
@@ -41,7 +41,7 @@ ALLOWED_IN_ONE_MODULE = {
     "webhooks.serve": {"listener"},
     "emulator.directory": {"jwt"},
     "emulator.rest_requests": {"msgspec"},
-    "service.tracing": {"opentelemetry"},
+    "service.spans": {"opentelemetry"},
     "testing.pytest_plugin": {"pytest"},
 }
 

@@ -16,9 +16,9 @@ from .errors import (
     TargetNotFound,
     Throttled,
 )
+from .exchange import Answer
 from .opening import open_service
 from .pages import GroupMembers
-from .requests import Answer
 from .service import CallOptions, ClientAccess, Service
 
 __all__ = [

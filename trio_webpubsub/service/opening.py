@@ -17,7 +17,8 @@ from ..protocol.names import check_hub
 from ..protocol.operations import API_VERSION
 from ..protocol.urls import Address, is_loopback
 from .credentials import DEFAULT_SCOPE, Credential, read_credential
-from .requests import Exchange, Requests
+from .exchange import Exchange
+from .requests import Requests
 from .service import Service
 
 
@@ -122,11 +123,13 @@ async def open_service(
             retry_sends=retry_sends,
             log_payloads=log_payloads,
         )
+        stack.callback(requests.close)
         yield Service(hub, requests)
 
 
 def _through(client: httpx.AsyncClient) -> Exchange:
     async def exchange(request: httpx.Request) -> httpx.Response:
+        request.extensions["sending"]()  # what becomes of it in there, nobody tells
         # Redirects would take the token elsewhere, and another sign-in would take its place.
         return await client.send(request, stream=True, auth=_UNSIGNED, follow_redirects=False)
 

@@ -5,66 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import lru_cache, partial
 
 import httpx
 import trio
 
-from .._shell.clock import wall_time
 from .._shell.headers import Headers, checked_headers
 from .._shell.randomness import system_bytes
 from ..protocol.operations import Operation
-from ..protocol.rest_answers import read_error
 from .credentials import Refusal, RequestedTokens, SignedRequests
-from .errors import (
-    AuthenticationFailed,
-    InvalidRequest,
-    OutcomeUnknown,
-    ServiceError,
-    ServiceUnreachable,
-    TargetNotFound,
-    Throttled,
-)
-from .retries import Retries, read_retry_after
-from .tracing import traced
+from .errors import AuthenticationFailed, OutcomeUnknown, ServiceError, ServiceUnreachable
+from .exchange import Answer, Exchange, answer_of, read_body
+from .retries import Retries
+from .tracing import tracing_of
 
 logger: logging.Logger = logging.getLogger("trio_webpubsub.service")
 
-_KINDS: dict[int, type[ServiceError]] = {
-    400: InvalidRequest,
-    401: AuthenticationFailed,
-    403: AuthenticationFailed,
-    404: TargetNotFound,
-    413: InvalidRequest,
-    415: InvalidRequest,
-    429: Throttled,
-}
-_LARGEST_ANSWER = 4 * 1024 * 1024
-"""Bytes. The longest answers are pages of 200 group members."""
-_LARGEST_ERROR = 64 * 1024
+_PLACES_KEPT = 1_000
 _LOGGED = 4096
 """Bytes of a body that are logged."""
-_OURS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
+_REQUEST_ID = b"x-ms-client-request-id"
+_NOT_FOR_CALLERS = frozenset(
+    {b"authorization", b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"}
+)
+_WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the service said to a request that it carried out."""
-
-    status_code: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Exchange(Protocol):
-    """Sends one request and gives the response, whose body is still to be read."""
-
-    async def __call__(self, request: httpx.Request, /) -> httpx.Response:
-        """Raises httpx's transport errors."""
-        ...
+_RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Requests:
@@ -101,13 +69,29 @@ class Requests:
         self.credential = credential
         self.endpoint = endpoint
         self._exchange = exchange
-        self._address = address
         self._api_version = api_version
-        self._user_agent = user_agent
         self._request_timeout = request_timeout
         self._retries = retries
         self._retry_sends = retry_sends
         self._log_payloads = log_payloads
+        self._tracing = tracing_of(address)
+        self._headers: _RawHeaders = [
+            (b"host", httpx.URL(address).netloc),
+            (b"accept", b"application/json"),
+            (b"user-agent", user_agent.encode("latin-1")),
+        ]
+        # Reading a URL costs as much as sending a request, and programs call the same ones again and again.
+        self._place = lru_cache(_PLACES_KEPT)(partial(_read_place, endpoint, address))
+        self._closed = False
+
+    def close(self) -> None:
+        """Begin no further calls."""
+        self._closed = True
+
+    def check_open(self) -> None:
+        """Raise ``trio.ClosedResourceError`` after `close`."""
+        if self._closed:
+            raise trio.ClosedResourceError("the block of open_service has ended")
 
     async def call(self, operation: Operation, *, headers: Headers = (), log_payloads: bool = False) -> Answer:
         """Carry an operation out, trying again where that is safe.
@@ -115,162 +99,136 @@ class Requests:
         Raises:
             ServiceError: it failed; the kinds tell how.
             ValueError: a header cannot be sent.
+            trio.ClosedResourceError: the service client was closed.
 
         Cancellation: at once; whether the service carried it out is not known, unless nothing was sent yet.
         """
-        extra = checked_headers(headers)
-        if taken := _OURS & {name.lower() for name, _ in extra}:
-            raise ValueError(f"these headers are not for callers: {', '.join(sorted(taken))}")
+        self.check_open()
+        place = self._place(operation.target(self._api_version))
+        request_id, all_headers = self._all_headers(operation, headers)
+        call = _Call(operation, place, request_id, all_headers, log_payloads or self._log_payloads)
         retries = Retries(operation, retries=self._retries, retry_sends=self._retry_sends)
-        log_payloads = log_payloads or self._log_payloads
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return await self._authenticated(operation, extra, tries, log_payloads=log_payloads)
-            except ServiceError as error:
-                error.tries = tries
-                delay = retries.delay(error)
-                if delay is None:
-                    raise
-                logger.info("%s failed, trying again in %.1f s: %s", operation.name, delay, error)
-            await trio.sleep(delay)
+        with self._tracing.call(operation):
+            while True:
+                call.tries += 1
+                try:
+                    return await self._authenticated(call)
+                except ServiceError as error:
+                    error.tries = call.tries
+                    delay = retries.delay(error)
+                    if delay is None:
+                        raise
+                    logger.info("%s failed, trying again in %.1f s: %s", operation.name, delay, error)
+                await trio.sleep(delay)
+                self.check_open()
 
-    async def _authenticated(
-        self, operation: Operation, headers: list[tuple[str, str]], tries: int, *, log_payloads: bool
-    ) -> Answer:
+    async def _authenticated(self, call: _Call) -> Answer:
         """Try once; and once more with another token, if the service did not accept ours and there is another one."""
-        target = operation.target(self._api_version)
-        url = self.endpoint + target
-        token = await self.credential.token(url)
-        attempt = _Attempt(operation, target, headers, tries, log_payloads)
+        audience = call.place.audience
+        token = await self.credential.token(audience)
         try:
-            return await self._try(attempt, token)
+            return await self._try(call, token)
         except AuthenticationFailed as error:
             if error.status_code != 401:
                 raise
             refused = error
-        if not await self.credential.refused(Refusal(token, url, attempt.challenge)):
+        if not await self.credential.refused(Refusal(token, audience, call.challenge)):
             raise refused
-        return await self._try(attempt, await self.credential.token(url))
+        return await self._try(call, await self.credential.token(audience))
 
-    async def _try(self, attempt: _Attempt, token: str) -> Answer:
-        operation = attempt.operation
-        request_id = str(uuid.UUID(bytes=system_bytes(16), version=4))
+    async def _try(self, call: _Call, token: str) -> Answer:
+        operation = call.operation
+        with self._tracing.attempt(operation, call.tries) as watched:
+            request = httpx.Request(
+                operation.method,
+                call.place.url,
+                headers=[(b"authorization", b"Bearer " + token.encode("ascii")), *call.headers, *watched.headers()],
+                stream=httpx.ByteStream(operation.body),
+            )
+            if call.log_payloads:
+                _log_message("request", request.headers, operation.body)
+            response, body = await self._exchanged(call, request)
+            watched.answered(response.status_code)
+            if call.log_payloads:
+                _log_message("answer", response.headers, body)
+            call.challenge = response.headers.get("www-authenticate", "")
+            return answer_of(response, body, call.request_id)
+
+    async def _exchanged(self, call: _Call, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         sent = False
 
         def sending() -> None:
             nonlocal sent
             sent = True
 
-        request = httpx.Request(
-            operation.method,
-            self._address + attempt.target,
-            headers=[
-                ("authorization", f"Bearer {token}"),
-                ("accept", "application/json"),
-                ("user-agent", self._user_agent),
-                ("x-ms-client-request-id", request_id),
-                *operation.headers,
-                *attempt.headers,
-            ],
-            content=operation.body,
-            extensions={"sending": sending},
-        )
-        request.stream = _Body(operation.body)
+        request.extensions["sending"] = sending
         started = trio.current_time()
-        status: int | None = None
-        with traced(operation, self.endpoint, attempt.tries) as span:
-            span.inject(request.headers)
-            if attempt.log_payloads:
-                _log_message("request", request.headers, operation.body)
-            try:
-                with trio.fail_after(self._request_timeout):
-                    response = await self._exchange(request)
-                    body = await _read(response)
-                status = response.status_code
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-                raise ServiceUnreachable(_reason(error, self._request_timeout), request_id=request_id) from error
-            except (httpx.HTTPError, httpx.StreamError, trio.TooSlowError) as error:
-                kind = OutcomeUnknown if sent else ServiceUnreachable
-                raise kind(_reason(error, self._request_timeout), request_id=request_id) from error
-            finally:
-                span.answered(status)
-                logger.debug(
-                    "%s %s: %s, %.1f ms, request %s",
-                    operation.method,
-                    operation.path,
-                    status or "no answer",
-                    (trio.current_time() - started) * 1000,
-                    request_id,
-                )
-            if attempt.log_payloads:
-                _log_message("answer", response.headers, body)
-            if response.is_success and len(body) <= _LARGEST_ANSWER:
-                return Answer(response.status_code, response.headers, body)
-            attempt.challenge = response.headers.get("www-authenticate", "")
-            raise _failure(response, body, request_id)
+        status: int | str = "no answer"
+        try:
+            with trio.fail_after(self._request_timeout):
+                response = await self._exchange(request)
+                body = await read_body(response)
+            status = response.status_code
+        except _NOTHING_SENT as error:
+            raise ServiceUnreachable(self._reason(error), request_id=call.request_id) from error
+        except (httpx.HTTPError, httpx.StreamError, trio.TooSlowError) as error:
+            kind = OutcomeUnknown if sent else ServiceUnreachable
+            raise kind(self._reason(error), request_id=call.request_id) from error
+        finally:
+            if logger.isEnabledFor(logging.DEBUG):
+                took = (trio.current_time() - started) * 1000
+                what = call.operation.method, call.operation.path, status, took, call.request_id
+                logger.debug("%s %s: %s, %.1f ms, request %s", *what)
+        return response, body
+
+    def _reason(self, error: Exception) -> str:
+        return str(error) or f"no answer within {self._request_timeout:g} s"
+
+    def _all_headers(self, operation: Operation, extra: Headers) -> tuple[str, _RawHeaders]:
+        """Give the id of a call, and all of its headers but those that differ from try to try."""
+        request_id = str(uuid.UUID(bytes=system_bytes(16), version=4))
+        ours = [*self._headers, (_REQUEST_ID, request_id.encode("ascii"))]
+        if operation.body or operation.method in _WITH_BODIES:
+            ours.append((b"content-length", b"%d" % len(operation.body)))
+        fixed = [(name.encode("ascii"), value.encode("ascii")) for name, value in operation.headers]
+        if not extra:
+            return request_id, ours + fixed
+        added = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in checked_headers(extra)]
+        names = {name for name, _ in added}
+        if taken := names & _NOT_FOR_CALLERS.union(name for name, _ in fixed):
+            raise ValueError(f"these headers are not for callers: {b', '.join(sorted(taken)).decode()}")
+        for name, value in added:
+            if name == _REQUEST_ID:
+                request_id = value.decode("latin-1")
+        return request_id, [each for each in ours if each[0] not in names] + fixed + added
 
 
-class _Body(httpx.AsyncByteStream):
-    """A request's body. httpx gives it out in a generator, which a cancelled request would leave unfinished."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    url: httpx.URL
+    """Where a request goes."""
+    audience: str
+    """The same address at the service itself, which is what tokens name."""
 
-    def __init__(self, body: bytes) -> None:
-        self._parts = [body] if body else []
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._parts:
-            raise StopAsyncIteration
-        return self._parts.pop()
+def _read_place(endpoint: str, address: str, target: str) -> _Place:
+    try:
+        return _Place(httpx.URL(address + target), str(httpx.URL(endpoint + target)))
+    except httpx.InvalidURL:
+        # All else that makes a URL invalid is encoded in a target.
+        raise ValueError("the URL of the request is too long: fewer excluded ids, or a shorter filter") from None
 
 
 @dataclass(slots=True)
-class _Attempt:
+class _Call:
     operation: Operation
-    target: str
-    headers: list[tuple[str, str]]
-    tries: int
+    place: _Place
+    request_id: str
+    headers: _RawHeaders
     log_payloads: bool
+    tries: int = 0
     challenge: str = ""
     """What a 401 asks for."""
-
-
-def _failure(response: httpx.Response, body: bytes, request_id: str) -> ServiceError:
-    if response.is_success:
-        return ServiceError("the answer is too long", status_code=response.status_code, request_id=request_id)
-    code, message = read_error(response.status_code, response.headers, body[:_LARGEST_ERROR])
-    if response.is_redirect:
-        message = "a redirect, which is not followed, since the request shows who we are"
-    kind = _KINDS.get(response.status_code, ServiceError)
-    return kind(
-        message,
-        status_code=response.status_code,
-        error_code=code,
-        request_id=request_id,
-        retry_after=read_retry_after(response.headers.get("retry-after"), wall_time()),
-    )
-
-
-def _reason(error: Exception, request_timeout: float) -> str:
-    return str(error) or f"no answer within {request_timeout:g} s"
-
-
-async def _read(response: httpx.Response) -> bytes:
-    limit = _LARGEST_ANSWER if response.is_success else _LARGEST_ERROR
-    body = bytearray()
-    # Not httpx's own ways to read, which are generators within generators: left early, they are not cleaned up.
-    async with (
-        aclosing(response),
-        aclosing(cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))) as parts,
-    ):
-        async for part in parts:
-            body += part
-            if len(body) > limit:
-                break
-    return bytes(body)
 
 
 def _log_message(what: str, headers: httpx.Headers, body: bytes) -> None:

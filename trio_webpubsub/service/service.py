@@ -21,7 +21,8 @@ from .bodies import read_message
 from .credentials import SignedRequests
 from .errors import ServiceError, TargetNotFound
 from .pages import GroupMembers
-from .requests import Answer, Requests
+from .exchange import Answer
+from .requests import Requests
 
 
 class CallOptions(TypedDict, total=False):
