@@ -6,7 +6,7 @@ from trio_webpubsub.protocol.errors import MessageTooLarge, ProtocolViolation
 def test_a_message_too_large_tells_both_sizes() -> None:
     error = MessageTooLarge(2_000_000, 1_048_576)
     assert (error.size, error.limit) == (2_000_000, 1_048_576)
-    assert str(error) == "the frame would have 2,000,000 bytes, the limit is 1,048,576"
+    assert str(error) == "the message would have 2,000,000 bytes, the limit is 1,048,576"
 
 
 def test_a_violation_tells_the_close_code() -> None:

@@ -1,8 +1,8 @@
 """HTTP over the streams of a `Connector`, as a transport for httpx.
 
 httpx's own transport has no public way to say where its streams come from, its pool slows down as connections are
-added, and it asks the real clock how long a connection was idle. So this is a pool of our own: a list of idle connections
-and a number of slots, nothing more.
+added, and it asks the real clock how long a connection was idle. So this is a pool of our own: a list of idle
+connections and a number of slots, nothing more.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from typing import Any, cast
 
@@ -18,8 +18,8 @@ _MAX_HEAD_SIZE = 100 * 1024
 class HttpConnection:
     """Sends requests over a stream and reads what is answered: `send`, `receive_part` until it ends, `finish`.
 
-    httpx's timeouts are kept, on trio's clock; what goes wrong is raised as httpx's transport errors. After an error, or
-    when `finish` says so, the connection cannot be used any more.
+    httpx's timeouts are kept, on trio's clock; what goes wrong is raised as httpx's transport errors. After an error,
+    or when `finish` says so, the connection cannot be used any more.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -44,10 +44,11 @@ class HttpConnection:
                 await self._send(head, request)
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error
-        while True:
-            event = await self._receive()
-            if isinstance(event, h11.Response):
-                return event
+        while isinstance(event := await self._receive(), h11.InformationalResponse):
+            pass  # the answer itself follows
+        if not isinstance(event, h11.Response):
+            raise httpx.RemoteProtocolError("the server went over to another protocol")
+        return event
 
     async def receive_part(self) -> bytes | None:
         """Give the next part of the answer's body, ``None`` at its end.
@@ -77,9 +78,9 @@ class HttpConnection:
             return
         await self._write(head)
         async with AsyncExitStack() as stack:
-            parts = aiter(cast("httpx.AsyncByteStream", stream))
+            parts: AsyncIterator[bytes] = aiter(cast("httpx.AsyncByteStream", stream))
             if isinstance(parts, AsyncGenerator):
-                await stack.enter_async_context(aclosing(parts))
+                await stack.enter_async_context(aclosing(cast("AsyncGenerator[bytes]", parts)))
             async for part in parts:
                 await self._write(self._written(h11.Data(data=part)))
         await self._write(self._written(h11.EndOfMessage()))
@@ -111,7 +112,7 @@ class HttpConnection:
                 raise httpx.ReadError("the connection broke") from error
             if not data and self._h11.their_state is h11.SEND_RESPONSE:
                 raise httpx.RemoteProtocolError("the server closed the connection without an answer")
-            self._h11.receive_data(data)
+            self._h11.receive_data(bytes(data))
 
 
 @contextmanager

@@ -12,10 +12,10 @@ class InvalidPayload(WebPubSubError):
 
 
 class MessageTooLarge(WebPubSubError):
-    """An outgoing frame is larger than the service takes; nothing was sent."""
+    """A message is larger than the service takes; nothing was sent."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the frame would have {size:,} bytes, the limit is {limit:,}")
+        super().__init__(f"the message would have {size:,} bytes, the limit is {limit:,}")
         self.size = size
         self.limit = limit
 

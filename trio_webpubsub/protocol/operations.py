@@ -9,9 +9,8 @@ repeated safely follows from what it says of each operation.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeAlias, get_args
@@ -23,7 +22,8 @@ from .filters import check_filter
 from .names import MAX_TTL_SECONDS, check_connection_id, check_group, check_hub, check_text, check_user_id
 from .payloads import check_metadata
 from .rest_messages import ContentType, encode_message
-from .roles import Permission
+from .roles import Permission, check_role
+from .tokens import check_lifetime
 from .urls import ClientProtocol
 
 API_VERSION = "2024-12-01"
@@ -55,11 +55,13 @@ class Operation:
     body: bytes = b""
     repeatable: bool = True
     """Whether carrying it out twice comes to the same as once."""
+    asks: bool = False
+    """Whether it is a question, to which 404 is an answer: no."""
 
     def target(self, api_version: str = API_VERSION) -> str:
         """Path and query as they go over the wire."""
         query = urlencode(self.query, quote_via=quote, safe="") if self.link_query is None else self.link_query
-        if any(name == "api-version" for name, _ in self.query):
+        if any(name.lower() == "api-version" for name, _ in self.query):
             return f"{self.path}?{query}"
         return f"{self.path}?{query}{'&' if query else ''}api-version={quote(api_version, safe='')}"
 
@@ -146,17 +148,17 @@ def send_to_connection(
 
 def connection_exists(hub: str, connection_id: str) -> Operation:
     """Ask for a connection: 200 or 404."""
-    return _plain("connection_exists", "HEAD", hub, "connections", check_connection_id(connection_id))
+    return _question("connection_exists", hub, "connections", check_connection_id(connection_id))
 
 
 def group_exists(hub: str, group: str) -> Operation:
     """Ask whether anybody is in a group: 200 or 404."""
-    return _plain("group_exists", "HEAD", hub, "groups", check_group(group))
+    return _question("group_exists", hub, "groups", check_group(group))
 
 
 def user_exists(hub: str, user_id: str) -> Operation:
     """Ask whether a user has a connection: 200 or 404."""
-    return _plain("user_exists", "HEAD", hub, "users", check_user_id(user_id))
+    return _question("user_exists", hub, "users", check_user_id(user_id))
 
 
 def close_connection(hub: str, connection_id: str, *, reason: str | None = None) -> Operation:
@@ -269,7 +271,7 @@ def revoke_permission(hub: str, permission: Permission, connection_id: str, *, t
 
 def has_permission(hub: str, permission: Permission, connection_id: str, *, target_name: str | None) -> Operation:
     """Ask whether it is allowed: 200 or 404."""
-    return _permission("has_permission", "HEAD", hub, permission, connection_id, target_name)
+    return replace(_permission("has_permission", "HEAD", hub, permission, connection_id, target_name), asks=True)
 
 
 # The rest
@@ -290,28 +292,30 @@ def generate_client_token(
     client_protocol: ClientProtocol = "default",
 ) -> Operation:
     """Let the service sign a token for a client, for whole minutes; the answer is read by `rest_answers.read_token`."""
-    if not lifetime > timedelta(0):
-        raise ValueError("the lifetime of a token must be positive")
     query: list[tuple[str, str]] = []
     if user_id is not None:
         query.append(("userId", check_user_id(user_id)))
-    query += [("role", check_text(role, "role")) for role in _several(roles, "roles")]
+    query += [("role", check_role(role)) for role in _several(roles, "roles")]
     query += [("group", check_group(group)) for group in _several(groups, "groups")]
-    query.append(("minutesToExpire", str(math.ceil(lifetime / timedelta(minutes=1)))))
+    query.append(("minutesToExpire", str(-(-check_lifetime(lifetime) // timedelta(minutes=1)))))
     if client_protocol == "mqtt":  # the specification knows nothing for Socket.IO, which needs nothing said
         query.append(("clientType", "MQTT"))
     return _plain("generate_client_token", "POST", hub, action=":generateToken", query=tuple(query))
 
 
-def any_request(method: str, path: str, params: Mapping[str, str], content: bytes) -> Operation:
-    """A request that has no function here; ``path`` is percent-encoded."""
+def any_request(
+    method: str, path: str, params: Mapping[str, str] | Sequence[tuple[str, str]], content: str | bytes
+) -> Operation:
+    """A request that has no function here; ``path`` is percent-encoded, a ``str`` as ``content`` becomes UTF-8."""
     if not re.fullmatch("[A-Za-z]{1,20}", method):
         raise ValueError("a method is a word")
     if not re.fullmatch(r"/[!-\"$->@-~]*", path) or {".", ".."} & set(path.split("/")):
         raise ValueError("a path starts with a slash, is percent-encoded, and has neither query nor dots to climb with")
     repeatable = method.upper() in ("GET", "HEAD", "PUT", "DELETE")
-    query = tuple((check_text(name, "parameter"), check_text(value, "parameter")) for name, value in params.items())
-    return Operation(name="request", method=method.upper(), path=path, query=query, body=content, repeatable=repeatable)
+    pairs = params.items() if isinstance(params, Mapping) else params
+    query = tuple((check_text(name, "parameter"), check_text(value, "parameter")) for name, value in pairs)
+    body = check_text(content, "content").encode() if isinstance(content, str) else bytes(memoryview(content))
+    return Operation(name="request", method=method.upper(), path=path, query=query, body=body, repeatable=repeatable)
 
 
 # How the above are put together
@@ -319,6 +323,10 @@ def any_request(method: str, path: str, params: Mapping[str, str], content: byte
 
 def _plain(name: str, method: str, hub: str, *place: str, action: str | None = None, query: _Query = ()) -> Operation:
     return Operation(name=name, method=method, path=_path(hub, *place, action=action), query=query)
+
+
+def _question(name: str, hub: str, *place: str) -> Operation:
+    return replace(_plain(name, "HEAD", hub, *place), asks=True)
 
 
 def _send(
@@ -333,11 +341,18 @@ def _send(
     headers: list[tuple[str, str]] = [("content-type", sent_as)]
     if metadata is not None:
         check_metadata(metadata)
-        headers += [(_METADATA_HEADER + key, value) for key, value in metadata.items()]
+        headers += [(_METADATA_HEADER + key, _metadata_value(key, value)) for key, value in metadata.items()]
     path = _path(*place, action=":send")
     return Operation(
         name=name, method="POST", path=path, query=query, headers=tuple(headers), body=body, repeatable=False
     )
+
+
+def _metadata_value(key: str, value: str) -> str:
+    # The service reads what follows the last comma of a header, without the blanks around it.
+    if re.search(r"[^ -~]|,|^ | $", value):
+        raise ValueError(f"the metadata value of {key!r} holds commas, control characters, or blanks at an end")
+    return value
 
 
 def _bulk(name: str, hub: str, action: str, groups: Iterable[str], filter: str | None) -> Operation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from .names import check_group
+from .names import check_group, check_text
 
 Permission: TypeAlias = Literal["joinLeaveGroup", "sendToGroup"]
 """What a connection may be allowed to do with a group: join and leave it, or send to it."""
@@ -20,6 +20,7 @@ MAX_STARS = 5
 """Stars in one pattern; ``**`` counts as two."""
 
 ROLE_PREFIX = "webpubsub."
+_PATTERN_ROLES = ("joinLeaveGroups", "sendToGroups")
 
 
 class Role:
@@ -67,6 +68,21 @@ class Role:
             ValueError: the service would not take the pattern.
         """
         return _pattern_role("sendToGroups", pattern)
+
+
+def check_role(role: str) -> str:
+    """Give ``role`` back if a token may name it; the service passes over roles that it does not know.
+
+    Raises:
+        ValueError: it is empty, or names groups by a pattern that the service would not take.
+        TypeError: it is not a ``str``.
+    """
+    if not check_text(role, "role"):
+        raise ValueError("a role cannot be empty")
+    name, dot, pattern = role.removeprefix(ROLE_PREFIX).partition(".")
+    if dot and role.startswith(ROLE_PREFIX) and name in _PATTERN_ROLES:
+        GroupPattern(pattern)
+    return role
 
 
 def _role(name: str, group: str | None) -> str:

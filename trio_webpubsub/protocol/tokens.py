@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,7 +20,8 @@ import jwt
 import msgspec
 
 from .errors import InvalidToken
-from .names import check_group, check_text, check_user_id
+from .names import check_group, check_user_id
+from .roles import check_role
 
 MAX_TOKEN_SIZE = 8 * 1024
 """Characters of the longest token that is looked at; proxies take no longer URLs either."""
@@ -73,9 +75,7 @@ def client_access_token(
     if user_id is not None:
         content["sub"] = check_user_id(user_id)
     if all_roles := _several(roles, "roles"):
-        if not all(check_text(role, "role") for role in all_roles):
-            raise ValueError("a role cannot be empty")
-        content["role"] = all_roles
+        content["role"] = [check_role(role) for role in all_roles]
     if all_groups := _several(groups, "groups"):
         content["webpubsub.group"] = [check_group(group) for group in all_groups]
     if headers and (taken := _RESERVED_HEADERS & headers.keys()):
@@ -99,6 +99,20 @@ def request_token(
     if user is not None:
         content[_NAME_CLAIM] = user
     return jwt.encode(content, key, algorithm="HS256")
+
+
+def check_lifetime(lifetime: object) -> timedelta:
+    """Give ``lifetime`` back if a token can be good for that long.
+
+    Raises:
+        ValueError: it is not positive.
+        TypeError: it is not a ``timedelta``.
+    """
+    if not isinstance(lifetime, timedelta):
+        raise TypeError(f"the lifetime of a token is a timedelta, not {type(lifetime).__name__}")
+    if lifetime <= timedelta(0):
+        raise ValueError("the lifetime of a token must be positive")
+    return lifetime
 
 
 def verify_token(

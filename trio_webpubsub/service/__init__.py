@@ -6,6 +6,8 @@ from ..protocol.rest_answers import GroupMember, MemberPage
 from ..protocol.rest_messages import ContentType
 from ..protocol.roles import Permission, Role
 from ..protocol.urls import ClientProtocol
+from .calls import CallOptions
+from .client_tokens import ClientAccess
 from .credentials import AccessToken, Credential, KeyCredential, TokenCredential
 from .errors import (
     AuthenticationFailed,
@@ -19,7 +21,7 @@ from .errors import (
 from .exchange import Answer
 from .opening import open_service
 from .pages import GroupMembers
-from .service import CallOptions, ClientAccess, Service
+from .service import Service
 
 __all__ = [
     "API_VERSION",

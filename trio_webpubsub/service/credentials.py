@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import trio
 
@@ -29,6 +29,8 @@ _REFRESH_BEFORE = 300.0
 """The same for tokens of Entra ID, which take long to get."""
 _REFRESH_AGAIN = 30.0
 """Seconds to wait after a refresh that failed, while the old token is still good."""
+_MAX_THREADS = 4
+"""How many threads wait for a credential at most, which matters when it hangs: threads cannot be cancelled."""
 _UNTOLD_LIFETIME = 60.0
 """Seconds for which a token is used that does not say how long it is good."""
 
@@ -141,6 +143,7 @@ class RequestedTokens:
         self._source = source
         self._scope = scope
         self._lock = trio.Lock()
+        self._threads = trio.CapacityLimiter(_MAX_THREADS)  # not trio's own, whose threads are everybody's
         self._token: _Token | None = None
         self._claims: str | None = None
         self._not_before = -math.inf
@@ -169,13 +172,17 @@ class RequestedTokens:
     async def refused(self, refusal: Refusal) -> bool:
         """Take a refusal: the token is not used again, and the next one is to fit the challenge.
 
-        Cancellation: there is nothing to cancel.
+        Gives whether another token was to be had.
+
+        Raises:
+            AuthenticationFailed: there is none to be had.
+
+        Cancellation: as `token`.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         if self._token is not None and self._token.text == refusal.token:
             self._token = None
             self._claims = _challenged_claims(refusal.challenge)
-        return True
+        return await self.token(refusal.url) != refusal.token
 
     def _fresh(self) -> str | None:
         now = wall_time()
@@ -190,19 +197,10 @@ class RequestedTokens:
             raise
         except Exception as error:  # a credential's own errors are of any kind, and here they all mean the same
             raise AuthenticationFailed(f"the credential gave no token: {type(error).__name__}") from error
-        now = wall_time()
-        if isinstance(got, str):
-            expires_on = tokens.expires_at(got) or now + _UNTOLD_LIFETIME + _REFRESH_BEFORE
-            token, refresh_on = got, None
-        else:
-            token, expires_on = got.token, float(got.expires_on)
-            refresh_on = cast("float | None", getattr(got, "refresh_on", None))
-        if not token or not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise AuthenticationFailed("the credential gave something that is no token")
-        latest = expires_on - _REFRESH_BEFORE
-        return _Token(token, expires_on, latest if refresh_on is None else min(latest, refresh_on))
+        self._claims = None
+        return _read_token(got, wall_time())
 
-    async def _ask(self) -> AccessToken | str:
+    async def _ask(self) -> object:
         source = self._source
         if not isinstance(source, TokenCredential):
             awaitable = source()
@@ -212,15 +210,15 @@ class RequestedTokens:
         options: dict[str, Any] = {} if self._claims is None else {"claims": self._claims}
         if (get_token_info := getattr(source, "get_token_info", None)) is not None:  # it knows when to refresh
 
-            def ask() -> AccessToken:
-                return cast("AccessToken", get_token_info(self._scope, options=options))
+            def ask() -> object:
+                return get_token_info(self._scope, options=options)
         else:
 
-            def ask() -> AccessToken:
+            def ask() -> object:
                 return source.get_token(self._scope, **options)
 
         # A thread cannot be cancelled, but nobody has to wait for one that is not needed any more.
-        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,37 +228,66 @@ class _Token:
     refresh_on: float
 
 
+def _read_token(got: object, now: float) -> _Token:
+    """Read what a credential gave, which may be anything."""
+    text: object = got
+    expires_on: object = None
+    refresh_on: object = None
+    if isinstance(got, str):
+        expires_on = tokens.expires_at(got) or now + _UNTOLD_LIFETIME + _REFRESH_BEFORE
+    else:
+        text, expires_on = getattr(got, "token", None), getattr(got, "expires_on", None)
+        refresh_on = getattr(got, "refresh_on", None)
+    if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]+", text) or not _is_time(expires_on):
+        raise AuthenticationFailed("the credential gave something that is no token")
+    latest = expires_on - _REFRESH_BEFORE
+    return _Token(text, expires_on, min(latest, refresh_on) if _is_time(refresh_on) else latest)
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def read_credential(credential: Credential, *, scope: str, user: str | None) -> SignedRequests | RequestedTokens:
     """Find out what a credential is.
 
     Raises:
         TypeError: it is nothing that works here; for credentials of ``azure.identity.aio``, which need asyncio, the
             text names the class that does.
-        ValueError: it is an empty access key.
+        ValueError: it is an empty access key, or there is a ``user`` that it cannot name.
     """
+    if isinstance(credential, type):
+        raise TypeError(f"credential is the class {credential.__name__}; pass an instance of it")
     if isinstance(credential, str):
         if not credential:
             raise ValueError("the access key is empty")
         return SignedRequests(credential, user)
-    if isinstance(credential, type):
-        raise TypeError(f"credential is the class {credential.__name__}; pass an instance of it")
-    if isinstance(credential, TokenCredential):
-        if inspect.iscoroutinefunction(getattr(credential, "get_token", None)):
-            kind = type(credential)
-            package = kind.__module__.partition(".aio")[0]
-            raise TypeError(
-                f"{kind.__name__} is an asyncio credential, which cannot run under trio:"
-                f" use the synchronous one, {package}.{kind.__name__}; it runs in a worker thread"
-            )
-        return RequestedTokens(credential, scope)
-    if isinstance(credential, KeyCredential):
+    _check_is_synchronous(credential)
+    if not isinstance(credential, TokenCredential) and isinstance(credential, KeyCredential):
         return SignedRequests(credential, user)
-    if callable(credential):
+    if user is not None:
+        raise ValueError("user stands in tokens that an access key signs; others name who asks themselves")
+    if isinstance(credential, TokenCredential) or callable(credential):
         return RequestedTokens(credential, scope)
     raise TypeError(
         "credential is an access key, an object with a .key, a synchronous azure-identity credential,"
         f" or an async callable, not {type(credential).__name__}"
     )
+
+
+def _check_is_synchronous(credential: object) -> None:
+    for kind in type(credential).__mro__:
+        package, aio, _ = f"{kind.__module__}.".partition(".aio.")
+        if aio and package.startswith("azure."):
+            raise TypeError(
+                f"{kind.__name__} is an asyncio credential, which cannot run under trio:"
+                f" use the synchronous one, {package}.{kind.__name__}; it runs in a worker thread"
+            )
+    if inspect.iscoroutinefunction(getattr(credential, "get_token", None)):
+        raise TypeError(
+            f"the get_token of {type(credential).__name__} is async: if it runs under trio, pass an async callable that"
+            " calls it; of asyncio's credentials pass the synchronous ones instead"
+        )
 
 
 def _challenged_claims(challenge: str) -> str | None:

@@ -1,4 +1,4 @@
-"""One request sent and its answer read: what goes out on which URL, how much of an answer is read, what failure means."""
+"""What comes back from one request: how much of an answer is read, and which failures are what kind of error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import httpx
 
 from .._shell.clock import wall_time
+from ..protocol.operations import Operation
 from ..protocol.rest_answers import read_error
 from .errors import AuthenticationFailed, InvalidRequest, ServiceError, TargetNotFound, Throttled
 from .retries import read_retry_after
@@ -36,6 +37,8 @@ class Answer:
     status_code: int
     headers: Mapping[str, str]
     body: bytes
+    request_id: str
+    """The ``x-ms-client-request-id`` that was sent."""
 
 
 class Exchange(Protocol):
@@ -68,14 +71,14 @@ async def read_body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def answer_of(response: httpx.Response, body: bytes, request_id: str) -> Answer:
+def answer_of(operation: Operation, response: httpx.Response, body: bytes, request_id: str) -> Answer:
     """Give what the service answered.
 
     Raises:
         ServiceError: it did not carry the request out; the kinds tell why.
     """
-    if response.is_success and len(body) <= _LARGEST_ANSWER:
-        return Answer(response.status_code, response.headers, body)
+    if (response.is_success or (operation.asks and response.status_code == 404)) and len(body) <= _LARGEST_ANSWER:
+        return Answer(response.status_code, response.headers, body, request_id)
     if response.is_success:
         raise ServiceError("the answer is too long", status_code=response.status_code, request_id=request_id)
     code, message = read_error(response.status_code, response.headers, body[:_LARGEST_ERROR])

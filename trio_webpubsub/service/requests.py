@@ -152,7 +152,7 @@ class Requests:
             if call.log_payloads:
                 _log_message("answer", response.headers, body)
             call.challenge = response.headers.get("www-authenticate", "")
-            return answer_of(response, body, call.request_id)
+            return answer_of(operation, response, body, call.request_id)
 
     async def _exchanged(self, call: _Call, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         sent = False

@@ -1,8 +1,8 @@
 """Spans for OpenTelemetry (the extra ``otel``).
 
-A call is a span, named as its method, and each try of it is a span within, named by the HTTP method. Attributes are named
-as in OpenTelemetry's conventions for HTTP clients and for messaging. No token, query or header stands in a span, nor does
-the traceback of an error, which may quote what a credential said.
+A call is a span, named as its method, and each try of it is a span within, named by the HTTP method. Attributes are
+named as in OpenTelemetry's conventions for HTTP clients and for messaging. No token, query or header stands in a span,
+nor does the traceback of an error, which may quote what a credential said.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .._shell.version import VERSION
 from ..protocol.operations import Operation
 from ..protocol.urls import Address
 from .errors import ServiceError
-from .tracing import Tracing, Try
+from .tracing import Try
 
 
-class Spans(Tracing):
+class Spans:
     """Watches the calls of one service client."""
 
     def __init__(self, address: str) -> None:
@@ -28,7 +28,7 @@ class Spans(Tracing):
         place = Address.parse(address)
         self._server: dict[str, str | int] = {"server.address": place.host, "server.port": place.port}
 
-    def call(self, operation: Operation) -> AbstractContextManager[None]:
+    def call(self, operation: Operation, /) -> AbstractContextManager[None]:
         attributes = dict(self._server)
         sends = operation.path.endswith("/:send")
         if sends:
@@ -43,7 +43,7 @@ class Spans(Tracing):
         return _current(self._tracer.start_span(operation.name, kind=kind, attributes=attributes))
 
     @contextmanager
-    def attempt(self, operation: Operation, tries: int) -> Generator[Try]:
+    def attempt(self, operation: Operation, tries: int, /) -> Generator[Try]:
         attributes = self._server | {
             "http.request.method": operation.method,
             "url.full": f"{self._address}{operation.path}",
@@ -55,7 +55,7 @@ class Spans(Tracing):
             yield _WatchedTry(span)
 
 
-class _WatchedTry(Try):
+class _WatchedTry:
     def __init__(self, span: trace.Span) -> None:
         self._span = span
 
@@ -64,7 +64,7 @@ class _WatchedTry(Try):
         propagate.inject(carrier)
         return [(name.encode("ascii"), value.encode("latin-1")) for name, value in carrier.items()]
 
-    def answered(self, status_code: int) -> None:
+    def answered(self, status_code: int, /) -> None:
         self._span.set_attribute("http.response.status_code", status_code)
 
 

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from ..protocol.operations import Operation
 
 
-class Try:
-    """One try of a request: here nobody watches."""
+class Try(Protocol):
+    """Watches one try of a request."""
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Give what tells the service which span this is."""
+        ...
+
+    def answered(self, status_code: int, /) -> None:
+        """Note the status of the answer."""
+        ...
+
+
+class Tracing(Protocol):
+    """Watches the calls of one service client."""
+
+    def call(self, operation: Operation, /) -> AbstractContextManager[None]:
+        """Watch a whole call; an exception that leaves the block makes it a failed one."""
+        ...
+
+    def attempt(self, operation: Operation, tries: int, /) -> AbstractContextManager[Try]:
+        """Watch one try, the ``tries``-th; an exception that leaves the block makes it a failed one."""
+        ...
+
+
+class _Nobody:
+    """Does not watch: both a `Try` and a `Tracing`."""
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
         return []
 
-    def answered(self, status_code: int) -> None:
-        """Note the status of the answer."""
+    def answered(self, _: int, /) -> None:
+        pass
 
+    def call(self, _: Operation, /) -> AbstractContextManager[None]:
+        return nullcontext()
 
-class Tracing:
-    """What watches the calls of one service client: here nobody does."""
-
-    def call(self, operation: Operation) -> AbstractContextManager[None]:
-        """Watch a whole call; an exception that leaves the block makes it a failed one."""
-        return _NO_CALL
-
-    def attempt(self, operation: Operation, tries: int) -> AbstractContextManager[Try]:
-        """Watch one try, the ``tries``-th; an exception that leaves the block makes it a failed one."""
-        return _NO_TRY
-
-
-_NO_CALL = nullcontext()
-_NO_TRY = nullcontext(Try())
+    def attempt(self, _: Operation, __: int, /) -> AbstractContextManager[Try]:
+        return nullcontext(self)
 
 
 def tracing_of(address: str) -> Tracing:
@@ -39,5 +53,5 @@ def tracing_of(address: str) -> Tracing:
     try:
         from .spans import Spans
     except ImportError:
-        return Tracing()
+        return _Nobody()
     return Spans(address)
