@@ -351,10 +351,14 @@ async def test_a_callable_has_to_be_async(autojump_clock: MockClock, peer: Peer)
 @pytest.mark.parametrize(
     ("endpoint", "why"),
     [
-        ("ftp://localhost", "starts with https"),
+        ("ftp://localhost", "the endpoint alone, https"),
+        ("Endpoint=https://localhost;AccessKey=canary;", "the endpoint alone, https"),
         ("https://localhost/path", "no path or query"),
         ("http://example.com", "not https"),
-        ("localhost", "not a URL"),
+        ("localhost", "the endpoint alone, https"),
+        ("https://", "no usable host"),
+        ("https://user:canary@localhost", "user name or password"),
+        ("https://localhost:0", "port"),
     ],
 )
 async def test_an_endpoint_that_cannot_be_used(endpoint: str, why: str) -> None:

@@ -10,6 +10,7 @@ minutes of clock skew.
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -29,6 +30,14 @@ CLOCK_SKEW = 300.0
 """Seconds by which the clocks of two machines may differ (as the official emulator allows)."""
 REQUEST_LIFETIME = 300.0
 """Seconds for which a token for REST calls is good."""
+
+
+class _StrictJson(json.JSONEncoder):
+    """Refuses NaN and Infinity, which are no JSON."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_nan": False})
+
 
 _jws = jwt.PyJWS()
 _NAME_CLAIM = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"
@@ -62,8 +71,8 @@ def client_access_token(
         headers: More headers of the token.
 
     Raises:
-        ValueError: a name that the service does not allow, an empty role, a lifetime that is not positive, or a claim
-            that has an argument of its own.
+        ValueError: a name that the service does not allow, an empty role, a lifetime that is not positive, a claim
+            that has an argument of its own, or something for which JSON has no form.
         TypeError: a ``str`` where several are expected, or a claim that JSON cannot carry.
     """
     if not (lifetime > 0 and math.isfinite(lifetime)):
@@ -80,7 +89,10 @@ def client_access_token(
         content["webpubsub.group"] = [check_group(group) for group in all_groups]
     if headers and (taken := _RESERVED_HEADERS & headers.keys()):
         raise ValueError(f"these headers of a token are not for extra headers: {', '.join(sorted(taken))}")
-    return jwt.encode(content, key, algorithm="HS256", headers=dict(headers or {}))
+    try:
+        return jwt.encode(content, key, algorithm="HS256", headers=dict(headers or {}), json_encoder=_StrictJson)
+    except jwt.InvalidTokenError as error:
+        raise ValueError(f"the token cannot be made: {error}") from None
 
 
 def request_token(

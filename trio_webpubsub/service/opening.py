@@ -13,7 +13,7 @@ from .._shell.headers import checked_user_agent
 from .._shell.http import ConnectorTransport
 from .._shell.proxy import Proxy, ProxyConnector, connect_as_environment_says
 from ..protocol.connection_string import ConnectionString
-from ..protocol.names import check_hub
+from ..protocol.names import check_hub, check_text
 from ..protocol.operations import API_VERSION
 from ..protocol.urls import Address, is_loopback
 from .credentials import DEFAULT_SCOPE, Credential, read_credential
@@ -58,10 +58,11 @@ async def open_service(
         api_version: Of the REST API.
         user: Who is asking, for the service's logs; with an access key only.
         scope: What tokens of Entra ID are asked for; other clouds may need another one.
-        request_timeout: Seconds for one try of a call, connecting included; ``math.inf`` for no limit.
+        request_timeout: Seconds for one try of a call, connecting included; ``math.inf`` for no limit. Waiting for one
+            of ``max_connections`` is not counted, nor is what a credential takes to give a token.
         retries: How many more tries a call has, where trying again is safe and may help.
         retry_sends: Whether messages are also sent again when it is not known if they went out; they may arrive twice.
-        max_connections: How many connections there are at most; more calls wait.
+        max_connections: How many connections there are, and calls run at once, at most; more calls wait.
         user_agent: Sent instead of this library's name and version.
         reverse_proxy_endpoint: Where requests go instead: a reverse proxy before the service, such as API Management,
             ``https://host[:port][/path]``. Tokens still name the service itself, and clients connect to it directly.
@@ -70,8 +71,8 @@ async def open_service(
         ssl_context: For https; by default one that trusts the system's authorities.
         allow_insecure: Whether requests, and tokens with them, may leave this machine without TLS.
         log_payloads: Log headers and bodies (their first 4 KiB) of all calls at DEBUG under ``trio_webpubsub.service``.
-        http_client: Make requests with this client of yours. What it has of proxies, TLS and connections counts, so
-            those options are not for this function then. It stays open.
+        http_client: Make requests with this client of yours. What it has of proxies, TLS and timeouts counts too, so
+            ``proxy``, ``ssl_context`` and ``connector`` are not for this function then. It stays open.
         connector: Where connections come from.
 
     Raises:
@@ -81,12 +82,10 @@ async def open_service(
 
     Cancellation: all connections are closed.
     """
-    if credential is None:
-        resource = ConnectionString.parse(connection_string)
-        endpoint, credential = resource.endpoint, resource.access_key
-    else:
-        endpoint = _origin(connection_string, "the endpoint")
+    endpoint, credential = _read_resource(connection_string, credential)
     check_hub(hub)
+    if not check_text(api_version, "version of the API"):
+        raise ValueError("api_version is empty")
     if not request_timeout > 0:
         raise ValueError("request_timeout must be a positive number of seconds")
     if retries < 0:
@@ -94,19 +93,21 @@ async def open_service(
     if max_connections < 1:
         raise ValueError("max_connections is a number from 1 on")
     address = endpoint if reverse_proxy_endpoint is None else _address(reverse_proxy_endpoint)
+    through = None if proxy is None else Proxy.parse(proxy)
     where = Address.parse(address)
-    if where.scheme == "http" and not (is_loopback(where.host) or allow_insecure):
+    stays_here = is_loopback(where.host) and (through is None or is_loopback(through.host))
+    if where.scheme == "http" and not (stays_here or allow_insecure):
         raise ValueError("the endpoint is not https: tokens would travel in the open (allow_insecure=True lets them)")
     signer = read_credential(credential, scope=scope, user=user)
     async with AsyncExitStack() as stack:
         exchange: Exchange
         if http_client is not None:
-            if proxy is not None or ssl_context is not None or connector is not connect_tcp:
+            if through is not None or ssl_context is not None or connector is not connect_tcp:
                 raise ValueError("proxy, ssl_context and connector are for the http_client, where one is given")
             exchange = _through(http_client)
         else:
-            if proxy is not None:
-                connector = ProxyConnector(Proxy.parse(proxy), connector)
+            if through is not None:
+                connector = ProxyConnector(through, connector)
             elif connector is connect_tcp:
                 connector = connect_as_environment_says
             transport = ConnectorTransport(connector, ssl_context=ssl_context, max_connections=max_connections)
@@ -118,6 +119,7 @@ async def open_service(
             address=address,
             api_version=api_version,
             user_agent=checked_user_agent(user_agent),
+            max_connections=max_connections,
             request_timeout=request_timeout,
             retries=retries,
             retry_sends=retry_sends,
@@ -140,13 +142,20 @@ _UNSIGNED = httpx.Auth()
 """Leaves requests as they are."""
 
 
-def _origin(url: str, what: str) -> str:
-    address = Address.parse(url)
-    if address.scheme not in ("http", "https"):
-        raise ValueError(f"{what} starts with https:// or http://")
+def _read_resource(text: str, credential: Credential | None) -> tuple[str, Credential]:
+    """Give the endpoint and the credential of what `open_service` was given."""
+    looks_like_url = text[:8].lower().startswith(("http://", "https://"))
+    if credential is None:
+        if looks_like_url:
+            raise ValueError("this is an endpoint and no connection string: it takes a credential")
+        resource = ConnectionString.parse(text)
+        return resource.endpoint, resource.access_key
+    if not looks_like_url:
+        raise ValueError("beside a credential the first argument is the endpoint alone, https://...")
+    address = Address.parse(text)
     if address.path.strip("/") or address.query:
-        raise ValueError(f"{what} holds a host and at most a port, no path or query")
-    return f"{address.scheme}://{address.host_header}"
+        raise ValueError("the endpoint holds a host and at most a port, no path or query")
+    return f"{address.scheme}://{address.host_header}", credential
 
 
 def _address(url: str) -> str:

@@ -47,6 +47,7 @@ class Requests:
         address: str,
         api_version: str,
         user_agent: str,
+        max_connections: int,
         request_timeout: float,
         retries: int,
         retry_sends: bool,
@@ -61,6 +62,7 @@ class Requests:
             address: Where requests go: the same, or a reverse proxy before it.
             api_version: Of the REST API.
             user_agent: What names the program.
+            max_connections: How many requests run at once at most; more wait for their turn.
             request_timeout: Seconds for one try.
             retries: How many more tries there are at most.
             retry_sends: Whether messages may be sent twice, where it is not known if they went out.
@@ -74,6 +76,7 @@ class Requests:
         self._retries = retries
         self._retry_sends = retry_sends
         self._log_payloads = log_payloads
+        self._turns = trio.Semaphore(max_connections)
         self._tracing = tracing_of(address)
         self._headers: _RawHeaders = [
             (b"host", httpx.URL(address).netloc),
@@ -162,9 +165,11 @@ class Requests:
             sent = True
 
         request.extensions["sending"] = sending
-        started = trio.current_time()
         status: int | str = "no answer"
+        await self._turns.acquire()  # which is not part of the time that a try has
+        started = trio.current_time()
         try:
+            self.check_open()
             with trio.fail_after(self._request_timeout):
                 response = await self._exchange(request)
                 body = await read_body(response)
@@ -175,6 +180,7 @@ class Requests:
             kind = OutcomeUnknown if sent else ServiceUnreachable
             raise kind(self._reason(error), request_id=call.request_id) from error
         finally:
+            self._turns.release()
             if logger.isEnabledFor(logging.DEBUG):
                 took = (trio.current_time() - started) * 1000
                 what = call.operation.method, call.operation.path, status, took, call.request_id
