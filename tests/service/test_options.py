@@ -120,30 +120,3 @@ async def test_httpx_logs_no_token_either(
         await service.send_to_all("hi")
     assert "httpx" in caplog.text
     assert peer.heads[0]["authorization"].removeprefix("Bearer ") not in caplog.text
-
-
-# Cancellation
-
-
-async def test_a_call_cancelled_anywhere_leaves_the_service_sound(autojump_clock: MockClock, peer: Peer) -> None:
-    finished = False
-    passes = 0
-    async with service_of(peer, max_connections=2) as service:
-        while not finished:
-            passes += 1
-            async with trio.open_nursery() as nursery:
-
-                @nursery.start_soon
-                async def call() -> None:
-                    nonlocal finished
-                    await service.send_to_all("hi")
-                    await service.user_exists("ann")
-                    finished = True
-
-                for _ in range(passes):
-                    await trio.lowlevel.checkpoint()
-                nursery.cancel_scope.cancel()
-            async with trio.open_nursery() as nursery:
-                for _ in range(3):
-                    nursery.start_soon(service.send_to_all, "still works")
-    assert passes > 5

@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.cancelling import CancelAt
 from tests.http_server import Server, reply
 from trio_webpubsub._shell.connector import connect_tcp
 from trio_webpubsub._shell.http import ConnectorTransport
@@ -366,7 +367,7 @@ async def test_closing_while_cancelled_closes_all(server: Server, autojump_clock
 
 
 class Upload(httpx.AsyncByteStream):
-    """A body that takes its time. Not a generator, since httpcore leaves those unfinished."""
+    """A body that takes its time."""
 
     def __init__(self) -> None:
         self.parts = [b"ab", b"cd"]
@@ -379,21 +380,6 @@ class Upload(httpx.AsyncByteStream):
         if not self.parts:
             raise StopAsyncIteration
         return self.parts.pop(0)
-
-
-class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when its task waits for the nth time."""
-
-    def __init__(self, scope: trio.CancelScope, turn: int) -> None:
-        self.scope = scope
-        self.task = trio.lowlevel.current_task()
-        self.left = turn
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self.task:
-            self.left -= 1
-            if self.left == 0:
-                self.scope.cancel()
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])

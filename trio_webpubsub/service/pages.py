@@ -8,6 +8,7 @@ import trio
 
 from ..protocol.operations import Operation, next_page
 from ..protocol.rest_answers import GroupMember, MemberPage
+from .errors import ServiceError
 
 
 class GroupMembers:
@@ -56,7 +57,10 @@ class _Pages:
             raise StopAsyncIteration
         page = await self._ask(self._next)
         token = page.continuation_token
-        self._next = None if token is None else next_page(self._first, token)
+        following = None if token is None else next_page(self._first, token)
+        if following == self._next:
+            raise ServiceError("the list goes in a circle: after this page the same one follows")
+        self._next = following
         return page
 
 
