@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from trio.testing import MockClock
 
 from tests.http_server import Server, reply
 from trio_webpubsub._shell.clock import wall_time
-from trio_webpubsub.protocol.tokens import verify_token
+from trio_webpubsub.protocol.tokens import request_token, verify_token
 from trio_webpubsub.service import AuthenticationFailed, Service, open_service
 
 ENDPOINT = "http://localhost:8080"
@@ -110,6 +111,22 @@ async def test_a_key_may_change_while_the_program_runs(autojump_clock: MockClock
     url = f"{ENDPOINT}/api/hubs/chat/:send?api-version=2024-12-01"
     for token, name in zip(peer.tokens, ("first-", "second-"), strict=True):
         assert verify_token(token, keys=[(name * 7)[:41]], audiences=[url], now=wall_time())
+
+
+async def test_a_key_that_changes_while_a_call_is_refused_is_tried(autojump_clock: MockClock, peer: Peer) -> None:
+    key = Key("old-" * 10)
+
+    class Refused(set[str]):
+        def __contains__(self, token: object) -> bool:
+            key.key = "new-" * 10
+            return super().__contains__(token)
+
+    async with service_of(peer, key) as service:
+        url = f"{ENDPOINT}/api/hubs/chat/:send?api-version=2024-12-01"
+        peer.refused = Refused([request_token("old-" * 10, url=url, now=wall_time())])
+        await service.send_to_all("hi")
+    assert len(peer.tokens) == 2
+    assert verify_token(peer.tokens[1], keys=["new-" * 10], audiences=[url], now=wall_time())
 
 
 async def test_a_refused_key_is_tried_again_only_when_it_has_changed(autojump_clock: MockClock, peer: Peer) -> None:
@@ -263,6 +280,96 @@ async def test_a_credential_may_say_when_to_refresh(nursery: trio.Nursery) -> No
     assert peer.tokens == ["token-1", "token-2"]
 
 
+async def test_a_challenge_counts_for_one_token(nursery: trio.Nursery) -> None:
+    peer, credential = Peer(nursery), identity(lifetime=100)
+    peer.refused = {"token-1"}
+    peer.challenge = 'Bearer error="insufficient_claims", claims="e30="'
+    async with service_of(peer, credential) as service:
+        for _ in range(2):
+            await service.send_to_all("hi")
+    assert peer.tokens == ["token-1", "token-2", "token-3"]
+    assert [asked.get("claims") for asked in credential.asked] == [None, "{}", None]
+
+
+async def test_many_refusals_at_once_get_one_token(nursery: trio.Nursery) -> None:
+    peer, credential = Peer(nursery), identity()
+    async with service_of(peer, credential) as service:
+        await service.send_to_all("hi")
+        peer.refused = {"token-1"}
+        async with trio.open_nursery() as callers:
+            for _ in range(20):
+                callers.start_soon(service.send_to_all, "hi")
+    assert len(credential.asked) == 2
+    assert peer.tokens[-1] == "token-2"
+
+
+async def test_a_refused_token_that_is_given_again_is_not_tried_again(autojump_clock: MockClock, peer: Peer) -> None:
+    async def token() -> str:
+        return "same"
+
+    peer.refused = {"same"}
+    async with service_of(peer, token) as service:
+        with pytest.raises(AuthenticationFailed):
+            await service.send_to_all("hi")
+    assert peer.tokens == ["same"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        7,
+        b"token",
+        object(),
+        Token("", 2_000_000_000),
+        Token("two words", 2_000_000_000),
+        Token("token", None),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        Token("token", "tomorrow"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        Token("token", float("nan")),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        Token(b"token", 2_000_000_000),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ],
+)
+@pytest.mark.parametrize("kind", ["synchronous", "callable"])
+async def test_garbage_from_a_credential_is_not_sent(nursery: trio.Nursery, given: object, kind: str) -> None:
+    class Garbage:
+        def get_token(self, *scopes: str, **options: Any) -> object:
+            return given
+
+    async def garbage() -> object:
+        return given
+
+    peer = Peer(nursery)
+    async with service_of(peer, Garbage() if kind == "synchronous" else garbage) as service:
+        with pytest.raises(AuthenticationFailed, match="something that is no token"):
+            await service.send_to_all("hi")
+    assert peer.tokens == []
+
+
+async def test_a_credential_that_hangs_takes_few_threads(nursery: trio.Nursery) -> None:
+    peer, credential = Peer(nursery), identity(gate=threading.Event())
+    async with service_of(peer, credential) as service:
+        for _ in range(10):
+            with trio.move_on_after(0.02) as scope:
+                await service.send_to_all("hi")
+            assert scope.cancelled_caught
+        assert len(credential.asked) <= 4
+        assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        assert credential.gate is not None
+        credential.gate.set()
+        await service.send_to_all("hi")
+    assert len(peer.tokens) == 1
+
+
+async def test_the_wait_for_a_credential_is_not_part_of_a_tries_time(autojump_clock: MockClock, peer: Peer) -> None:
+    async def token() -> str:
+        await trio.sleep(100)
+        return "token"
+
+    async with service_of(peer, token) as service:
+        await service.send_to_all("hi")
+    assert trio.current_time() == 100
+
+
 # Async callables
 
 
@@ -301,6 +408,54 @@ async def test_a_token_that_tells_no_end_is_kept_for_a_minute(autojump_clock: Mo
     assert peer.tokens == ["opaque-1", "opaque-1", "opaque-2"]
 
 
+async def test_an_async_callable_may_give_a_token_with_its_end(autojump_clock: MockClock, peer: Peer) -> None:
+    asked: list[str] = []
+
+    async def token(scope: str) -> Token:
+        asked.append(scope)
+        return Token(f"token-{len(asked)}", int(wall_time()) + 1000)
+
+    async with service_of(peer, functools.partial(token, "scope")) as service:
+        for seconds in (0, 600, 200):
+            await trio.sleep(seconds)
+            await service.send_to_all("hi")
+    assert peer.tokens == ["token-1", "token-1", "token-2"]
+    assert asked == ["scope", "scope"]
+
+
+async def test_a_cancelled_call_passes_an_async_callable_on(autojump_clock: MockClock, peer: Peer) -> None:
+    started: list[float] = []
+
+    async def token() -> str:
+        started.append(trio.current_time())
+        await trio.sleep(10)
+        return "token"
+
+    async with service_of(peer, token) as service, trio.open_nursery() as callers:
+
+        @callers.start_soon
+        async def leader() -> None:
+            with trio.move_on_after(5):
+                await service.send_to_all("left")
+
+        await trio.sleep(1)
+        callers.start_soon(service.send_to_all, "first")
+        callers.start_soon(service.send_to_all, "second")
+    assert started == [0, 5]
+    assert {body for _, _, body in peer.requests} == {b"first", b"second"}
+
+
+async def test_an_async_callable_that_fails(autojump_clock: MockClock, peer: Peer) -> None:
+    async def token() -> str:
+        raise TimeoutError("canary")
+
+    async with service_of(peer, token) as service:
+        with pytest.raises(AuthenticationFailed, match="the credential gave no token: TimeoutError") as failed:
+            await service.send_to_all("hi")
+    assert "canary" not in str(failed.value)
+    assert failed.value.status_code is None
+
+
 @pytest.mark.parametrize("given", ["", "two words", "line\r\nbreak: canary"])
 async def test_what_is_no_token_is_not_sent(autojump_clock: MockClock, peer: Peer, given: str) -> None:
     async def token() -> str:
@@ -327,10 +482,23 @@ class AsyncioIdentity:
 AsyncioIdentity.__module__ = "azure.identity.aio._credentials.default"
 
 
+class MyIdentity(AsyncioIdentity):
+    """Made from one of asyncio's."""
+
+
+class MyAsyncIdentity:
+    async def get_token(self, *scopes: str, **options: Any) -> Token:
+        raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("credential", "error", "why"),
     [
         (AsyncioIdentity(), TypeError, r"use the synchronous one, azure\.identity\.AsyncioIdentity"),
+        (MyIdentity(), TypeError, r"use the synchronous one, azure\.identity\.AsyncioIdentity"),
+        (MyAsyncIdentity(), TypeError, "pass an async callable that calls it"),
+        (b"key", TypeError, "not bytes"),
+        ({"key": "k"}, TypeError, "not dict"),
         (Identity, TypeError, "the class Identity; pass an instance"),
         (7, TypeError, "not int"),
         ("", ValueError, "the access key is empty"),
@@ -339,6 +507,12 @@ AsyncioIdentity.__module__ = "azure.identity.aio._credentials.default"
 async def test_what_is_no_credential_is_refused(credential: Any, error: type[Exception], why: str) -> None:
     with pytest.raises(error, match=why):
         async with open_service(ENDPOINT, "chat", credential=credential):
+            pass
+
+
+async def test_only_a_key_signs_for_a_user() -> None:
+    with pytest.raises(ValueError, match="user stands in tokens that an access key signs"):
+        async with open_service(ENDPOINT, "chat", credential=Identity(), user="job 7"):
             pass
 
 

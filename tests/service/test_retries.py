@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import h11
@@ -12,7 +15,16 @@ import trio
 from trio.testing import MockClock
 
 from tests.http_server import Server, reply
-from trio_webpubsub.service import OutcomeUnknown, Service, ServiceError, ServiceUnreachable, Throttled, open_service
+from trio_webpubsub._shell.clock import wall_time
+from trio_webpubsub.service import (
+    AuthenticationFailed,
+    OutcomeUnknown,
+    Service,
+    ServiceError,
+    ServiceUnreachable,
+    Throttled,
+    open_service,
+)
 from trio_webpubsub.service.retries import read_retry_after
 
 CONNECTION_STRING = "Endpoint=http://localhost:8080;AccessKey=key-key-key-key-key-key-key-key-key-key;"
@@ -131,6 +143,44 @@ async def test_tries_come_to_an_end(autojump_clock: MockClock, peer: Peer) -> No
         with pytest.raises(ServiceError) as failed:
             await ask(service)
     assert (len(peer.times), failed.value.tries, failed.value.status_code) == (3, 3, 503)
+    assert failed.value.__notes__ == ["It was tried 3 times."]
+
+
+async def test_every_further_try_is_told_in_the_log(
+    autojump_clock: MockClock, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_webpubsub.service")
+    peer.answers = [503, None]
+    async with service_of(peer) as service:
+        await ask(service)
+    lines = [record.getMessage() for record in caplog.records if record.name == "trio_webpubsub.service"]
+    tries = [line for line in lines if line.startswith("HEAD /api/hubs/chat/users/ann: ")]
+    assert [line.partition(": ")[2].partition(",")[0] for line in tries] == ["503", "no answer", "200"]
+    assert len({line.rpartition("request ")[2] for line in tries}) == 1  # one id for all tries of a call
+    again = [line for line in lines if "trying again in" in line]
+    assert [line.partition(" failed")[0] for line in again] == ["user_exists"] * 2
+
+
+async def test_a_date_in_retry_after_is_waited_for(autojump_clock: MockClock, peer: Peer) -> None:
+    peer.answers = [(429, format_datetime(datetime.fromtimestamp(wall_time() + 20, UTC), usegmt=True))]
+    async with service_of(peer) as service:
+        await send(service)
+    assert 18 < peer.times[1] <= 20
+
+
+async def test_a_401_that_comes_again_is_not_tried_again(autojump_clock: MockClock, peer: Peer) -> None:
+    asked = 0
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        return f"token-{asked}"
+
+    peer.answers = [401] * 10
+    async with open_service("http://localhost", "chat", credential=token, connector=peer) as service:
+        with pytest.raises(AuthenticationFailed) as failed:
+            await ask(service)
+    assert (len(peer.times), asked, failed.value.tries) == (2, 2, 1)
 
 
 async def test_where_no_connection_came_about_anything_is_tried_again(autojump_clock: MockClock) -> None:

@@ -125,12 +125,13 @@ class SignedRequests:
             self._kept[place] = token, now + tokens.REQUEST_LIFETIME - _SPARE
         return token
 
-    async def refused(self, refusal: Refusal) -> bool:
-        """Take a refusal; gives whether there is another token to try, which is so if the key has changed.
+    async def other_token(self, refusal: Refusal) -> str | None:
+        """Give another token after a refusal; there is one if the key has changed.
 
         Cancellation: there is nothing to cancel.
         """
-        return await self.token(refusal.url) != refusal.token
+        token = await self.token(refusal.url)
+        return None if token == refusal.token else token
 
 
 class RequestedTokens:
@@ -169,10 +170,8 @@ class RequestedTokens:
                 self._not_before = wall_time() + _REFRESH_AGAIN
             return self._token.text
 
-    async def refused(self, refusal: Refusal) -> bool:
-        """Take a refusal: the token is not used again, and the next one is to fit the challenge.
-
-        Gives whether another token was to be had.
+    async def other_token(self, refusal: Refusal) -> str | None:
+        """Give another token after a refusal, if there is one, which is to fit the challenge; the old one is forgotten.
 
         Raises:
             AuthenticationFailed: there is none to be had.
@@ -182,7 +181,8 @@ class RequestedTokens:
         if self._token is not None and self._token.text == refusal.token:
             self._token = None
             self._claims = _challenged_claims(refusal.challenge)
-        return await self.token(refusal.url) != refusal.token
+        token = await self.token(refusal.url)
+        return None if token == refusal.token else token
 
     def _fresh(self) -> str | None:
         now = wall_time()

@@ -120,6 +120,8 @@ class Requests:
                     error.tries = call.tries
                     delay = retries.delay(error)
                     if delay is None:
+                        if call.tries > 1:
+                            error.add_note(f"It was tried {call.tries} times.")
                         raise
                     logger.info("%s failed, trying again in %.1f s: %s", operation.name, delay, error)
                 await trio.sleep(delay)
@@ -135,9 +137,10 @@ class Requests:
             if error.status_code != 401:
                 raise
             refused = error
-        if not await self.credential.refused(Refusal(token, audience, call.challenge)):
+        other = await self.credential.other_token(Refusal(token, audience, call.challenge))
+        if other is None:
             raise refused
-        return await self._try(call, await self.credential.token(audience))
+        return await self._try(call, other)
 
     async def _try(self, call: _Call, token: str) -> Answer:
         operation = call.operation
