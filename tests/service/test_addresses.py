@@ -202,7 +202,8 @@ async def test_a_proxy_that_refuses_means_that_nothing_was_sent(autojump_clock: 
 async def test_tls_with_a_context_of_the_users(nursery: trio.Nursery) -> None:
     authority = trustme.CA()
     server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server_context)
+    with authority.issue_cert("localhost").private_key_and_cert_chain_pem.tempfile() as path:
+        server_context.load_cert_chain(path)
     peer = Peer(nursery)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -215,8 +216,7 @@ async def test_tls_with_a_context_of_the_users(nursery: trio.Nursery) -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     nursery.start_soon(trio.serve_listeners, serve, listeners)
     text = f"Endpoint=https://localhost:{listeners[0].socket.getsockname()[1]};AccessKey={KEY};"
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
     with trio.fail_after(30):
         async with open_service(text, "chat", ssl_context=context) as service:
             for _ in range(3):

@@ -128,8 +128,8 @@ async def test_tokens_that_cannot_be_made(
     async def token() -> str:
         raise AssertionError
 
-    text, options = ("https://resource.example", {"credential": token}) if entra else (None, {})
-    async with service_of(peer, *filter(None, [text]), **options) as service:
+    options: dict[str, Any] = {"text": "https://resource.example", "credential": token} if entra else {}
+    async with service_of(peer, **options) as service:
         with pytest.raises((TypeError, ValueError) if entra else error, match="." if entra else why):
             await service.client_access(**arguments)
     assert peer.connects == []

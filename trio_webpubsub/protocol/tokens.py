@@ -36,7 +36,8 @@ class _StrictJson(json.JSONEncoder):
     """Refuses NaN and Infinity, which are no JSON."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options | {"allow_nan": False})
+        options["allow_nan"] = False
+        super().__init__(**options)
 
 
 _jws = jwt.PyJWS()
