@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_webpubsub.protocol import operations
+from trio_webpubsub.protocol.errors import MessageTooLarge
+from trio_webpubsub.protocol.names import MAX_MESSAGE_SIZE
 from trio_webpubsub.protocol.operations import (
     Operation,
     send_to_all,
@@ -147,10 +149,19 @@ def test_the_type_of_a_message_decides_how_it_is_sent(message: object, sent_as: 
         (b'{"a":1}', "application/json", b'{"a":1}'),
         (b"abc", "text/plain", b"abc"),
         (7, "application/json", b"7"),
+        ("é", "text/plain; charset=utf-8", "é".encode()),
+        (b"\xe9", "text/plain; charset=iso-8859-1", b"\xe9"),
     ],
 )
 def test_a_content_type_can_be_chosen(message: object, content_type: Any, body: bytes) -> None:
     assert encode_message(message, content_type) == (content_type, body)
+
+
+def test_a_message_has_a_limit() -> None:
+    assert len(encode_message(bytes(MAX_MESSAGE_SIZE))[1]) == MAX_MESSAGE_SIZE
+    for message in (bytes(MAX_MESSAGE_SIZE + 1), "é" * (MAX_MESSAGE_SIZE // 2 + 1), ["x" * MAX_MESSAGE_SIZE]):
+        with pytest.raises(MessageTooLarge, match="the limit is 1,048,576"):
+            encode_message(message)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,8 @@ def test_a_content_type_can_be_chosen(message: object, content_type: Any, body: 
     [
         ("a", "application/octet-stream", TypeError, "str cannot be sent as application/octet-stream"),
         ({}, "text/plain", TypeError, "dict cannot be sent as text/plain"),
+        ("é", "text/plain; charset=latin-1", ValueError, "encoded as UTF-8"),
+        ("a", "text/plain; charset", ValueError, "one of text/plain"),
         ({}, "text/html", ValueError, "one of text/plain, application/json, application/octet-stream"),
         ("a\ud800", None, ValueError, "lone surrogate"),
         ("a\ud800", "application/json", ValueError, "lone surrogate"),
@@ -288,13 +301,31 @@ def test_changes_to_many_connections() -> None:
 def test_metadata_travels_in_headers() -> None:
     operation = send_to_group("chat", "g", "hi", metadata={"Trace": "7"})
     assert operation.headers == (("content-type", "text/plain"), ("x-webpubsub-metadata-Trace", "7"))
-    with pytest.raises(ValueError, match="metadata"):
-        send_to_all("chat", "hi", metadata={"a b": "c"})
+    for metadata in ({"a b": "c"}, {"a": "b\r\nc: d"}, {"a": "b, c"}, {"a": " b"}, {"a": "b "}, {"a": "\x7f"}):
+        with pytest.raises(ValueError, match="metadata"):
+            send_to_all("chat", "hi", metadata=metadata)
 
 
 def test_a_version_among_the_parameters_counts() -> None:
     assert operations.any_request("GET", "/x", {"api-version": "1"}, b"").target() == "/x?api-version=1"
     assert not operations.any_request("POST", "/x", {}, b"y").repeatable
+
+
+def test_a_request_may_repeat_parameters_and_hold_text() -> None:
+    operation = operations.any_request("PUT", "/x", [("a", "1"), ("a", "2"), ("API-Version", "3")], "é")
+    assert (operation.target(), operation.body) == ("/x?a=1&a=2&API-Version=3", "é".encode())
+
+
+def test_only_questions_have_no_for_an_answer() -> None:
+    asked = {
+        operations.connection_exists("chat", "c"),
+        operations.group_exists("chat", "g"),
+        operations.user_exists("chat", "u"),
+        operations.has_permission("chat", "sendToGroup", "c", target_name="g"),
+    }
+    assert all(operation.asks for operation in asked)
+    assert not operations.health().asks
+    assert not operations.add_user_to_group("chat", "g", "u").asks
 
 
 WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
@@ -318,6 +349,8 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     ),
     (lambda: operations.has_permission("chat", "sendToGroup", "c", target_name=""), ValueError, "group name"),
     (lambda: operations.generate_client_token("chat", lifetime=timedelta(0)), ValueError, "must be positive"),
+    (lambda: operations.generate_client_token("chat", lifetime=cast("timedelta", 60)), TypeError, "timedelta, not int"),
+    (lambda: operations.generate_client_token("chat", roles=[""]), ValueError, "role cannot be empty"),
     (lambda: operations.generate_client_token("chat", groups="abc"), TypeError, "groups takes several"),
     (lambda: operations.close_connection("chat", "c", reason="\ud800"), ValueError, "lone surrogate"),
     (lambda: operations.any_request("G T", "/x", {}, b""), ValueError, "a method is a word"),

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_webpubsub.protocol.roles import GroupPattern, Role
+from trio_webpubsub.protocol.roles import GroupPattern, Role, check_role
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,27 @@ def test_roles_are_written_as_the_service_names_them() -> None:
     assert Role.send_to_group("lobby") == "webpubsub.sendToGroup.lobby"
     assert Role.join_leave_groups("chat.*") == "webpubsub.joinLeaveGroups.chat.*"
     assert Role.send_to_groups("chat.**") == "webpubsub.sendToGroups.chat.**"
+
+
+@pytest.mark.parametrize(
+    "role", ["webpubsub.sendToGroup", "webpubsub.sendToGroups.a*", "webpubsub.joinLeaveGroups.**", "of.the.future", "x"]
+)
+def test_a_role_may_be_written_by_hand(role: str) -> None:
+    assert check_role(role) == role
+
+
+@pytest.mark.parametrize(
+    ("role", "error"),
+    [
+        ("", ValueError),
+        ("webpubsub.sendToGroups.", ValueError),
+        ("webpubsub.joinLeaveGroups.******", ValueError),
+        (7, TypeError),
+    ],
+)
+def test_what_no_role_can_be_is_refused(role: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        check_role(role)
 
 
 def test_roles_that_the_service_would_not_take_are_refused() -> None:

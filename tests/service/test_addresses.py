@@ -49,6 +49,12 @@ async def test_endpoints_and_ports(
     assert verify_token(peer.heads[0]["authorization"][7:], keys=[KEY], audiences=[url], now=wall_time())
 
 
+async def test_an_endpoint_alone_lacks_a_credential() -> None:
+    with pytest.raises(ValueError, match="takes a credential"):
+        async with open_service("https://resource.example", "chat"):
+            pass
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "\uff18\uff10"])
 async def test_ports_that_are_none(port: str) -> None:
     with pytest.raises(ValueError, match="Port of the connection string"):

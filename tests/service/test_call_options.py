@@ -226,6 +226,14 @@ async def test_a_request_of_the_users_own(autojump_clock: MockClock, peer: Peer)
     assert verify_token(peer.heads[0]["authorization"][7:], keys=[KEY], audiences=[audience], now=wall_time())
 
 
+async def test_an_answer_has_a_limit(autojump_clock: MockClock, peer: Peer) -> None:
+    peer.answers = [said(200, bytes(5_000_000)), said(200, bytes(4_000_000))]
+    async with service_of(peer) as service:
+        with pytest.raises(ServiceError, match="the answer is too long"):
+            await service.request("GET", "/api/x")
+        assert len((await service.request("GET", "/api/x")).body) == 4_000_000
+
+
 async def test_a_404_to_a_request_of_the_users_own_is_an_error(autojump_clock: MockClock, peer: Peer) -> None:
     peer.answers = [said(404), said(503), said(503)]
     async with service_of(peer) as service:

@@ -8,6 +8,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
+from typing import cast
 
 import h11
 import httpx
@@ -324,6 +325,58 @@ async def test_an_answer_before_the_request_was_read_counts(autojump_clock: trio
 
     async with httpx.AsyncClient(transport=ConnectorTransport(connector)) as client:
         assert (await client.post(URL, content=b"x")).status_code == 413
+
+
+async def test_a_server_that_goes_over_to_another_protocol(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def answer(server: Server, stream: trio.abc.Stream, connection: h11.Connection, request: h11.Request) -> None:
+        await stream.send_all(b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+        await trio.sleep_forever()
+
+    server.answer = answer
+    async with httpx.AsyncClient(transport=ConnectorTransport(server)) as client:
+        with pytest.raises(httpx.RemoteProtocolError, match="another protocol"):
+            await client.get(URL, headers={"connection": "upgrade", "upgrade": "x"})
+
+
+async def test_a_request_that_is_none_is_not_sent(server: Server, autojump_clock: trio.testing.MockClock) -> None:
+    request = httpx.Request("POST", URL, headers={"host": "h", "content-length": "7"}, stream=httpx.ByteStream(b"x"))
+    async with ConnectorTransport(server, max_connections=1) as transport:
+        with pytest.raises(httpx.LocalProtocolError):
+            await transport.handle_async_request(request)
+        response = await transport.handle_async_request(httpx.Request("GET", URL))
+        await response.aread()
+    assert len(server.requests) == 1
+
+
+async def test_a_body_that_is_generated_is_finished_when_its_request_is_left(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
+    ended: list[str] = []
+
+    class Generated(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                yield b"ab"
+                await trio.sleep(10)
+                yield b"cd"
+            finally:
+                ended.append("ended")
+
+    headers = {"host": "server", "transfer-encoding": "chunked"}
+    with no_complaints_at_the_end():
+        async with ConnectorTransport(server) as transport:
+            with trio.move_on_after(5):
+                await transport.handle_async_request(httpx.Request("POST", URL, headers=headers, stream=Generated()))
+            assert ended == ["ended"]
+            response = await transport.handle_async_request(
+                httpx.Request("POST", URL, headers=headers, stream=Generated())
+            )
+            await response.aread()
+            with pytest.raises(httpx.StreamClosed):
+                await anext(aiter(cast("httpx.AsyncByteStream", response.stream)))
+    assert server.requests[-1][2] == b"abcd"
 
 
 async def test_other_schemes_are_refused(server: Server) -> None:
