@@ -205,6 +205,30 @@ async def test_a_cancelled_caller_leaves_at_once_and_the_next_gets_the_token(nur
     assert len(peer.tokens) == 1
 
 
+async def test_while_one_call_gets_the_next_token_the_others_use_the_old_one(
+    autojump_clock: MockClock, peer: Peer
+) -> None:
+    asked = 0
+
+    async def token() -> Token:
+        nonlocal asked
+        asked += 1
+        await trio.sleep(0 if asked == 1 else 20)
+        return Token(f"token-{asked}", int(wall_time()) + 1000)
+
+    async with service_of(peer, token) as service:
+        await service.send_to_all("hi")
+        await trio.sleep(800)
+        async with trio.open_nursery() as callers:
+            for _ in range(3):
+                callers.start_soon(service.send_to_all, "hi")
+            await trio.sleep(1)
+            assert peer.tokens == ["token-1"] * 3
+    assert trio.current_time() == 820
+    assert peer.tokens == ["token-1"] * 3 + ["token-2"]
+    assert asked == 2
+
+
 async def test_a_failed_refresh_does_not_matter_while_the_token_is_good(nursery: trio.Nursery) -> None:
     peer, credential = Peer(nursery), identity(lifetime=200)
     async with service_of(peer, credential) as service:

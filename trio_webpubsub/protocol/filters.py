@@ -64,7 +64,7 @@ def _literal(value: Any) -> str:
         case int():
             if not -_INT64 <= value < _INT64:
                 raise ValueError("an integer in a filter has at most 64 bits")
-            return str(value)
+            return str(int(value))  # an enum's own text may be its name
         case str():
             return "'" + check_text(value, "value in a filter").replace("'", "''") + "'"
         case [*values]:

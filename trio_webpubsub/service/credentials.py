@@ -159,6 +159,8 @@ class RequestedTokens:
         """
         if (kept := self._fresh()) is not None:
             return kept
+        if self._lock.locked() and self._token is not None and wall_time() < self._token.expires_on - _SPARE:
+            return self._token.text  # somebody is getting the next one
         async with self._lock:
             if (kept := self._fresh()) is not None:
                 return kept

@@ -156,7 +156,8 @@ class Requests:
             response, body = await self._exchanged(call, request)
             watched.answered(response.status_code)
             if call.log_payloads:
-                _log_message("answer", response.headers, body)
+                holds_token = operation.path.endswith("/:generateToken") and response.is_success
+                _log_message("answer", response.headers, b"***" if holds_token else body)
             call.challenge = response.headers.get("www-authenticate", "")
             return answer_of(operation, response, body, call.request_id)
 

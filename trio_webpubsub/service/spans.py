@@ -16,7 +16,7 @@ from .._shell.version import VERSION
 from ..protocol.operations import Operation
 from ..protocol.urls import Address
 from .errors import ServiceError
-from .tracing import Try
+from .tracing import NOBODY, Try
 
 
 class Spans:
@@ -29,6 +29,8 @@ class Spans:
         self._server: dict[str, str | int] = {"server.address": place.host, "server.port": place.port}
 
     def call(self, operation: Operation, /) -> AbstractContextManager[None]:
+        if _nobody_watches():
+            return NOBODY.call(operation)
         attributes = dict(self._server)
         sends = operation.path.endswith("/:send")
         if sends:
@@ -42,8 +44,11 @@ class Spans:
         kind = trace.SpanKind.PRODUCER if sends else trace.SpanKind.INTERNAL
         return _current(self._tracer.start_span(operation.name, kind=kind, attributes=attributes))
 
+    def attempt(self, operation: Operation, tries: int, /) -> AbstractContextManager[Try]:
+        return NOBODY.attempt(operation, tries) if _nobody_watches() else self._attempt(operation, tries)
+
     @contextmanager
-    def attempt(self, operation: Operation, tries: int, /) -> Generator[Try]:
+    def _attempt(self, operation: Operation, tries: int) -> Generator[Try]:
         attributes = self._server | {
             "http.request.method": operation.method,
             "url.full": f"{self._address}{operation.path}",
@@ -66,6 +71,11 @@ class _WatchedTry:
 
     def answered(self, status_code: int, /) -> None:
         self._span.set_attribute("http.response.status_code", status_code)
+
+
+def _nobody_watches() -> bool:
+    # OpenTelemetry's stand-in for a provider that is not set up (yet): its spans cost time and lead nowhere.
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 @contextmanager

@@ -48,10 +48,13 @@ class _Nobody:
         return nullcontext(self)
 
 
+NOBODY: Tracing = _Nobody()
+
+
 def tracing_of(address: str) -> Tracing:
     """Give what watches calls to ``address``: OpenTelemetry, if its API is installed."""
     try:
         from .spans import Spans
     except ImportError:
-        return _Nobody()
+        return NOBODY
     return Spans(address)

@@ -1,53 +1,16 @@
-"""What can be said about all calls or one: headers, logging, proxies, other HTTP clients, bodies, spans."""
+"""Which version of the API is asked, whose HTTP client makes the requests, and what stands in the log."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import h11
 import httpx
 import pytest
-import trio
 from trio.testing import MockClock
 
-from tests.http_server import Server, reply
+from tests.service.peer import CONNECTION_STRING, KEY, Peer, said, service_of
 from trio_webpubsub._shell.http import ConnectorTransport
-from trio_webpubsub.service import Service, ServiceError, open_service
-
-KEY = "canary-key-canary-key-canary-key-canary-key"
-CONNECTION_STRING = f"Endpoint=https://resource.example;AccessKey={KEY};"
-
-
-class Peer(Server):
-    """Answers all requests alike, and keeps their heads."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        super().__init__(nursery, self.give_answer)
-        self.status = 202
-        self.body = b""
-        self.heads: list[dict[str, str]] = []
-
-    async def give_answer(
-        self, server: Server, stream: trio.abc.Stream, connection: h11.Connection, request: h11.Request
-    ) -> None:
-        self.heads.append({name.decode(): value.decode() for name, value in request.headers})
-        await stream.send_all(reply(connection, self.body, status=self.status))
-
-
-@pytest.fixture
-def peer(nursery: trio.Nursery) -> Peer:
-    return Peer(nursery)
-
-
-@asynccontextmanager
-async def service_of(peer: Peer, **options: Any) -> AsyncGenerator[Service]:
-    with trio.fail_after(1_000):
-        async with open_service(CONNECTION_STRING, "chat", connector=peer, **options) as service:
-            yield service
-
+from trio_webpubsub.service import ServiceError, open_service
 
 # Versions and clients
 
@@ -56,9 +19,9 @@ async def test_another_version_of_the_api(autojump_clock: MockClock, peer: Peer)
     async with service_of(peer, api_version="2021-10-01") as service:
         await service.send_to_all("hi")
         await service.request("GET", "/api/hubs/chat/chat/rooms/7", params={"api-version": "2026-02-01-preview"})
-    assert [request[1] for request in peer.requests] == [
-        b"/api/hubs/chat/:send?api-version=2021-10-01",
-        b"/api/hubs/chat/chat/rooms/7?api-version=2026-02-01-preview",
+    assert peer.targets == [
+        "/api/hubs/chat/:send?api-version=2021-10-01",
+        "/api/hubs/chat/chat/rooms/7?api-version=2026-02-01-preview",
     ]
 
 
@@ -68,7 +31,7 @@ async def test_an_http_client_of_the_users(autojump_clock: MockClock, peer: Peer
     ) as client:
         async with open_service(CONNECTION_STRING, "chat", http_client=client) as service:
             await service.send_to_all("hi")
-            peer.status = 307
+            peer.answers = [said(307)]
             with pytest.raises(ServiceError, match="redirect"):
                 await service.send_to_all("hi")
         assert not client.is_closed
@@ -91,7 +54,7 @@ async def test_payloads_are_logged_on_request_and_never_the_token(
     autojump_clock: MockClock, peer: Peer, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    peer.body = b"the answer"
+    peer.answers = [said(202, b"the answer")] * 3
     async with service_of(peer, log_payloads=where == "service") as service:
         if where == "call":
             await service.send_to_all("a secret of mine")
@@ -107,6 +70,26 @@ async def test_payloads_are_logged_on_request_and_never_the_token(
     for head in peer.heads:
         assert head["authorization"].removeprefix("Bearer ") not in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["client_access", "request"])
+async def test_a_clients_token_is_not_logged_either(
+    autojump_clock: MockClock, peer: Peer, caplog: pytest.LogCaptureFixture, own: bool
+) -> None:
+    async def token() -> str:
+        return "canary-of-entra"
+
+    caplog.set_level(logging.DEBUG)
+    peer.answers = [said(200, b'{"token": "canary-of-a-client"}')]
+    async with open_service(
+        "https://resource.example", "chat", credential=token, connector=peer, log_payloads=True
+    ) as service:
+        if own:
+            await service.request("POST", "/api/hubs/chat/:generateToken")
+        else:
+            assert (await service.client_access()).token == "canary-of-a-client"
+    assert "answer: " in caplog.text
+    assert "canary" not in caplog.text
 
 
 async def test_httpx_logs_no_token_either(
