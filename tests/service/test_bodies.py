@@ -61,7 +61,7 @@ class AsyncParts:
         return self._left.pop(0)
 
 
-async def generated(*parts: Any) -> AsyncGenerator[Any]:
+async def generated(*parts: Any) -> AsyncGenerator[Any]:  # noqa: ASYNC900 - such are what users pass
     for part in parts:
         await trio.lowlevel.checkpoint()
         yield part
@@ -228,7 +228,7 @@ async def test_a_call_with_a_wrong_name_reads_nothing(autojump_clock: MockClock,
 async def test_reading_a_message_can_be_cancelled(autojump_clock: MockClock, peer: Peer) -> None:
     closed = False
 
-    async def slow() -> AsyncGenerator[bytes]:
+    async def slow() -> AsyncGenerator[bytes]:  # noqa: ASYNC900 - as above
         nonlocal closed
         try:
             while True:

@@ -34,7 +34,7 @@ class Listening:
 async def listening(peer: Peer) -> AsyncGenerator[Listening]:
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, peer.serve, listeners)
+        await nursery.start(trio.serve_listeners, peer.serve, listeners)
         yield Listening(peer, listeners[0].socket.getsockname()[1])
         nursery.cancel_scope.cancel()
 

@@ -356,7 +356,7 @@ async def test_a_body_that_is_generated_is_finished_when_its_request_is_left(
     ended: list[str] = []
 
     class Generated(httpx.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
+        async def __aiter__(self) -> AsyncIterator[bytes]:  # noqa: ASYNC900 - as httpx has them
             try:
                 yield b"ab"
                 await trio.sleep(10)
