@@ -138,6 +138,16 @@ async def test_a_refused_key_is_tried_again_only_when_it_has_changed(autojump_cl
     assert len(peer.tokens) == 2
 
 
+async def test_a_refused_token_of_a_key_is_signed_anew(autojump_clock: MockClock, peer: Peer) -> None:
+    async with service_of(peer, "key-" * 10) as service:
+        await service.send_to_all("hi")
+        peer.refused.add(peer.tokens[0])  # the service's clock may be ahead
+        await trio.sleep(60)
+        await service.send_to_all("hi")
+    first, second, third = peer.tokens
+    assert first == second != third
+
+
 async def test_a_key_that_is_missing_is_told(autojump_clock: MockClock, peer: Peer) -> None:
     async with service_of(peer, Key("")) as service:
         with pytest.raises(AuthenticationFailed, match="holds no access key"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import httpx
 import pytest
@@ -44,6 +45,13 @@ async def test_an_http_client_has_options_of_its_own(peer: Peer) -> None:
         with pytest.raises(ValueError, match="are for the http_client"):
             async with service_of(peer, http_client=client):
                 pass
+
+
+async def test_an_http_client_is_one_of_httpx_for_async_code() -> None:
+    wrong: Any = object()
+    with pytest.raises(TypeError, match=r"an httpx\.AsyncClient, not object"):
+        async with open_service(CONNECTION_STRING, "chat", http_client=wrong):
+            pass
 
 
 # Logging

@@ -126,10 +126,13 @@ class SignedRequests:
         return token
 
     async def other_token(self, refusal: Refusal) -> str | None:
-        """Give another token after a refusal; there is one if the key has changed.
+        """Give another token after a refusal: of another key, or one that is good for longer.
+
+        The old one may have been at its end by the service's clock. It is not used again.
 
         Cancellation: there is nothing to cancel.
         """
+        self._kept.pop((self.key, refusal.url), None)
         token = await self.token(refusal.url)
         return None if token == refusal.token else token
 

@@ -78,7 +78,8 @@ async def open_service(
     Raises:
         ValueError: an option cannot be used, the hub cannot be called that, or the endpoint is neither https nor on
             this machine. No text shows a secret.
-        TypeError: ``credential`` is none; for asyncio's credentials the text names the class that works.
+        TypeError: ``credential`` is none, or ``http_client`` no client; for asyncio's credentials the text names the
+            class that works.
 
     Cancellation: all connections are closed.
     """
@@ -129,7 +130,10 @@ async def open_service(
         yield Service(hub, requests)
 
 
-def _through(client: httpx.AsyncClient) -> Exchange:
+def _through(client: object) -> Exchange:
+    if not isinstance(client, httpx.AsyncClient):
+        raise TypeError(f"http_client is an httpx.AsyncClient, not {type(client).__name__}")
+
     async def exchange(request: httpx.Request) -> httpx.Response:
         request.extensions["sending"]()  # what becomes of it in there, nobody tells
         # Redirects would take the token elsewhere, and another sign-in would take its place.
