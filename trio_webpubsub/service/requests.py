@@ -143,6 +143,11 @@ class Requests:
         return await self._try(call, other)
 
     async def _try(self, call: _Call, token: str) -> Answer:
+        async with self._turns:  # waiting for one is not part of the time that a try has
+            self.check_open()
+            return await self._watched(call, token)
+
+    async def _watched(self, call: _Call, token: str) -> Answer:
         operation = call.operation
         with self._tracing.attempt(operation, call.tries) as watched:
             request = httpx.Request(
@@ -170,10 +175,8 @@ class Requests:
 
         request.extensions["sending"] = sending
         status: int | str = "no answer"
-        await self._turns.acquire()  # which is not part of the time that a try has
         started = trio.current_time()
         try:
-            self.check_open()
             with trio.fail_after(self._request_timeout):
                 response = await self._exchange(request)
                 body = await read_body(response)
@@ -184,7 +187,6 @@ class Requests:
             kind = OutcomeUnknown if sent else ServiceUnreachable
             raise kind(self._reason(error), request_id=call.request_id) from error
         finally:
-            self._turns.release()
             if logger.isEnabledFor(logging.DEBUG):
                 took = (trio.current_time() - started) * 1000
                 what = call.operation.method, call.operation.path, status, took, call.request_id
