@@ -278,6 +278,7 @@ async def test_a_refused_token_is_replaced_once(nursery: trio.Nursery) -> None:
         ("claims", {"claims": '{"access_token":{}}'}),
         ("none", {}),
         ("garbage", {}),
+        ("nothing", {}),
     ],
 )
 async def test_a_claims_challenge_is_answered(nursery: trio.Nursery, challenge: str, options: dict[str, str]) -> None:
@@ -285,7 +286,7 @@ async def test_a_claims_challenge_is_answered(nursery: trio.Nursery, challenge: 
     peer.refused = {"token-1"}
     encoded = base64.urlsafe_b64encode(b'{"access_token":{}}').decode().rstrip("=")
     if challenge != "none":
-        text = encoded if challenge == "claims" else "____x"
+        text = {"claims": encoded, "garbage": "____x", "nothing": ""}[challenge]
         peer.challenge = f'Bearer realm="", error="insufficient_claims", claims="{text}"'
     async with service_of(peer, credential) as service:
         await service.send_to_all("hi")
