@@ -39,6 +39,7 @@ ALLOWED_IN_ONE_MODULE = {
     "protocol.protobuf_upstream": {"google"},
     "protocol.webpubsub_pb2": {"google"},
     "webhooks.serve": {"listener"},
+    "emulator.certificate": {"trustme"},
     "emulator.directory": {"jwt"},
     "emulator.rest_requests": {"msgspec"},
     "service.spans": {"opentelemetry"},

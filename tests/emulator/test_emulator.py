@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 import ssl
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.emulator.peer import open_peer, raw_peer, recovery_url, rejection
-from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, EmulatedConnection, Emulator, open_emulator, serve_emulator
-from trio_webpubsub.emulator.emulator import Cut
+from tests.emulator.peer import RELIABLE, open_peer, raw_peer, recovery_url, rejection
+from trio_webpubsub.emulator import (
+    DEFAULT_ACCESS_KEY,
+    Cut,
+    EmulatedConnection,
+    Emulator,
+    open_emulator,
+    serve_emulator,
+)
 from trio_webpubsub.protocol.connection_string import ConnectionString
 from trio_webpubsub.protocol.urls import ClientUrl
 from trio_webpubsub.service import open_service
@@ -34,7 +41,13 @@ async def test_the_connection_string_is_that_of_the_official_emulator_but_for_th
 async def test_a_client_url_names_hub_user_groups_and_roles(autojump_clock: MockClock, emulator: Emulator) -> None:
     async with open_peer(emulator, "Chat", user_id="ann", groups=["a"], roles=["webpubsub.sendToGroup"]) as peer:
         assert emulator.connections("chat") == [
-            EmulatedConnection(connection_id=peer.connection_id, user_id="ann", groups=frozenset("a"), attached=True)
+            EmulatedConnection(
+                connection_id=peer.connection_id,
+                user_id="ann",
+                groups=frozenset("a"),
+                attached=True,
+                subprotocol=RELIABLE,
+            )
         ]
         assert (await peer.ask(type="joinGroup", group="b", ackId=1))["error"]["name"] == "Forbidden"
 
@@ -43,7 +56,7 @@ async def test_a_client_url_names_hub_user_groups_and_roles(autojump_clock: Mock
     "bad", [{"hub": ""}, {"hub": "a b"}, {"hub": "chat", "groups": [" "]}, {"hub": "chat", "user_id": ""}]
 )
 async def test_a_client_url_with_a_bad_name_is_a_value_error(
-    autojump_clock: MockClock, emulator: Emulator, bad: dict[str, str]
+    autojump_clock: MockClock, emulator: Emulator, bad: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=r"name|user id"):
         emulator.client_url(**bad)

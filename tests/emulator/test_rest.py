@@ -34,7 +34,7 @@ class Place:
         self.delivered: list[tuple[str | None, str, bytes, list[int]]] = []
         self.directory = Directory(system_bytes)
         self.rest = RestApi(
-            self.hubs, self.perform, keys=[KEY, SECOND], endpoint_host="localhost:8080", directory=self.directory
+            self.hubs, self.perform, keys=[KEY, SECOND], endpoint="http://localhost:8080", directory=self.directory
         )
         for transport, connection_id, user_id, groups in (
             (1, "c-1", "ann", ["lobby", "a/b"]),

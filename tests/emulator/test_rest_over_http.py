@@ -48,7 +48,7 @@ def listener_for(delivered: Delivered) -> Listener:
     )
     hub.answer_connect(1, ConnectAccepted())
     hub.transport_opened(1)
-    rest = RestApi(hubs, delivered.perform, keys=[KEY], endpoint_host="x", directory=Directory(system_bytes))
+    rest = RestApi(hubs, delivered.perform, keys=[KEY], endpoint="http://x", directory=Directory(system_bytes))
     return Listener(rest.handle, no_websocket)
 
 

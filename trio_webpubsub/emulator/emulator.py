@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypedDict, Unpack
 
 import httpx
 import trio
 
 from .._shell.clock import wall_time
 from .._shell.connector import Connector, connect_tcp
-from .._shell.groups import leaves
 from .._shell.http import ConnectorTransport
-from .._shell.memory import memory_stream_pair
 from .._shell.randomness import ByteSource, system_bytes
-from ..listener import Listener
-from ..listener.cuttable import CuttableStream
+from ..listener import Limits, Listener, Request, Response
 from ..protocol.names import check_hub
 from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
-from .asgi import CannotStart
 from .directory import OWNER, Directory, DirectoryRole
 from .dispatcher import EventDispatcher
+from .doors import Doors
+from .faults import Faults, Gate
 from .handlers import EventHandlers, HandlerLimits, HandlerTable
 from .hub.limits import HubLimits
-from .links import Link
+from .record import Received, Record
 from .rest import RestApi
+from .rest_requests import too_large
 from .switchboard import Switchboard
 from .websocket import Clients
 
@@ -37,14 +36,8 @@ DEFAULT_PORT = 8080
 DEFAULT_ACCESS_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEFGH"
 """The key that the official emulator has by default. Everybody knows it."""
 
-_TOKEN_LIFETIME = 3600.0
 _GROUP_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
-_GOODBYE = 3.0
-"""Seconds that clients have to take leave when the emulator closes."""
-
-Cut: TypeAlias = Literal["reset", "eof", "silence"]
-"""How a connection is cut: both ends fail at once; the bytes end without a close frame; nothing gets through any more
-and nobody is told."""
+_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +49,10 @@ class EmulatedConnection:
     groups: frozenset[str]
     attached: bool
     """False while a reliable session waits for its client to come back."""
+    subprotocol: str | None = None
 
 
-class Emulator:
+class Emulator(Faults):
     """An open emulator; `open_emulator` makes it.
 
     Connections are named by their connection ids, which are unique over all hubs.
@@ -70,17 +64,17 @@ class Emulator:
         endpoint: str,
         access_key: str,
         switchboard: Switchboard,
+        listener: Listener,
+        gate: Gate,
         connector: Connector,
-        refusals: list[int | None],
         directory: Directory,
     ) -> None:
+        super().__init__(switchboard, listener, gate)
         self.endpoint = endpoint
-        """``http://host:port``, as it stands in the connection string."""
+        """``http://host:port``, or with https if it has an ``ssl_context``, as it stands in the connection string."""
         self.connector = connector
         """Connects to this emulator, over memory or TCP: for ``open_client(connector=)`` and the like."""
         self._access_key = access_key
-        self._switchboard = switchboard
-        self._refusals = refusals
         self._directory = directory
 
     def __repr__(self) -> str:
@@ -105,23 +99,25 @@ class Emulator:
         user_id: str | None = None,
         groups: Sequence[str] = (),
         roles: Sequence[str] = _GROUP_ROLES,
+        lifetime: float = 3600.0,
     ) -> str:
-        """Make the URL with which a client connects to a hub, within an hour. It holds a token.
+        """Make the URL with which a client connects to a hub. It holds a token.
 
         Args:
             hub: its name.
             user_id: who the client is; ``None`` for an anonymous one.
             groups: what it is in from the beginning.
             roles: what it may do; by default join, leave and send to every group.
+            lifetime: seconds for which one can connect with it.
 
         Raises:
-            ValueError: a name is not allowed.
+            ValueError: a name is not allowed, or the lifetime is none.
         """
         token = client_access_token(
             self._access_key,
             audience=client_audience(self.endpoint, check_hub(hub)),
             now=wall_time(),
-            lifetime=_TOKEN_LIFETIME,
+            lifetime=lifetime,
             user_id=user_id,
             roles=roles,
             groups=groups,
@@ -148,6 +144,7 @@ class Emulator:
                 user_id=connection.user_id,
                 groups=frozenset(connection.groups),
                 attached=connection.transport is not None,
+                subprotocol=connection.subprotocol,
             )
             for connection in self._switchboard.hubs.hub(check_hub(hub), keep=False).registry.connections.values()
         ]
@@ -162,158 +159,22 @@ class Emulator:
         registry = self._switchboard.hubs.hub(check_hub(hub), keep=False).registry
         return {user_id: list(connections) for user_id, connections in registry.users.items()}
 
-    # Faults
+    def received(self) -> list[Received]:
+        """Give what clients and application servers sent, the oldest first.
 
-    def cut(self, connection_id: str, how: Cut = "reset") -> None:
-        """Cut the WebSocket of a connection. A reliable session can be recovered afterwards.
-
-        Args:
-            connection_id: which.
-            how: ``"reset"``: both ends fail at once. ``"eof"``: the bytes end, without a close frame. ``"silence"``:
-                nothing gets through any more, and nobody is told.
-
-        Raises:
-            LookupError: there is no such connection, or it has no WebSocket at present.
+        The newest messages and requests are kept, as many as `open_emulator` was told; ``received_dropped`` says how
+        many are not there any more. Requests for tokens are among them, tokens are not.
         """
-        link = self._switchboard.link_of(connection_id)
-        if link is None:
-            raise LookupError(f"connection {connection_id!r} has no WebSocket")
-        _cut(link, how)
+        return self._switchboard.record.entries()
 
-    def cut_all(self, how: Cut = "reset") -> None:
-        """Cut the WebSockets of all connections of all hubs."""
-        for link in list(self._switchboard.links.values()):
-            _cut(link, how)
+    @property
+    def received_dropped(self) -> int:
+        """How many messages and requests were received, but are not kept any more."""
+        return self._switchboard.record.dropped
 
-    def forget_session(self, connection_id: str) -> None:
-        """Lose a connection as if its server had crashed: it is cut, and can not be recovered.
-
-        Raises:
-            LookupError: there is no such connection.
-        """
-        if not self._switchboard.forget_session(connection_id):
-            raise LookupError(f"there is no connection {connection_id!r}")
-
-    @contextmanager
-    def refuse_connections(self, status: int | None = 503) -> Generator[None, None, None]:
-        """Refuse new connections while the block lasts; those that are open stay open.
-
-        Args:
-            status: the HTTP status, 400 to 599, with which WebSocket handshakes are rejected; ``None`` to reset every
-                new TCP connection instead, those of HTTP requests included (in memory: to refuse it).
-
-        Raises:
-            ValueError: the status is none that rejects.
-        """
-        if status is not None and not 400 <= status <= 599:
-            raise ValueError(f"a handshake is rejected with a status from 400 to 599, not {status}")
-        self._refusals.append(status)
-        try:
-            yield
-        finally:
-            self._refusals.remove(status)
-
-
-def _cut(link: Link, how: Cut) -> None:
-    match how:
-        case "reset":
-            link.websocket.abort()
-        case "eof":
-            link.websocket.end()
-        case "silence":
-            link.websocket.silence()
-
-
-class _Doors:
-    """The way in, over TCP or over memory, and all that runs behind it, for as long as an ``async with`` block lasts.
-
-    The tasks are shielded from birth, and only `__aexit__` cancels them: a block that is being cancelled finds its
-    service alive to its end. The nursery never sees what leaves the block, which so leaves as it is and not in an
-    exception group.
-    """
-
-    def __init__(
-        self,
-        listener: Listener,
-        switchboard: Switchboard,
-        sockets: list[trio.SocketListener],
-        refusals: list[int | None],
-    ) -> None:
-        self._listener = listener
-        self._switchboard = switchboard
-        self._sockets = sockets
-        self._refusals = refusals
-        self._stack = AsyncExitStack()
-        self._nursery: trio.Nursery | None = None
-        self._scope = trio.CancelScope(shield=True)
-        self._ready = trio.Event()
-        self._failure: BaseException | None = None
-        self._closed = trio.Event()
-
-    async def __aenter__(self) -> None:
-        nursery = await self._stack.enter_async_context(trio.open_nursery())
-        nursery.start_soon(self._run)
-
-    async def opened(self) -> None:
-        """Wait until connections can come.
-
-        Raises:
-            RuntimeError: an event handler's app cannot start up.
-
-        Cancellation: leave the block.
-        """
-        await self._ready.wait()
-        if self._failure is not None:
-            raise RuntimeError(str(self._failure)) from self._failure
-
-    async def __aexit__(self, *_: object) -> None:
-        with trio.CancelScope(shield=True):
-            with trio.move_on_after(_GOODBYE):
-                self._refusals.append(None)
-                self._switchboard.close_all(1001, "The emulator is closing.")
-                await self._listener.shutdown(_GOODBYE)
-                await self._switchboard.events.stop()
-            self._scope.cancel()
-            await self._closed.wait()
-        await self._stack.aclose()
-
-    async def _run(self) -> None:
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    await self._switchboard.events.start(nursery)
-                    self._nursery = nursery
-                    nursery.start_soon(self._switchboard.expire_sessions)
-                    if self._sockets:
-                        nursery.start_soon(trio.serve_listeners, self._serve_tcp, self._sockets)
-                    self._ready.set()
-        except* CannotStart as group:
-            self._failure = next(leaves(group))
-        finally:
-            self._nursery = None
-            self._ready.set()
-            self._closed.set()
-
-    async def _serve_tcp(self, stream: trio.SocketStream) -> None:
-        if None in self._refusals:
-            CuttableStream(stream).reset()
-        else:
-            await self._listener.handle(stream)
-
-    def memory_connector(self, endpoint_host: str, endpoint_port: int) -> Connector:
-        """Make a connector to this emulator that knows no other host."""
-
-        async def connect(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
-            await trio.lowlevel.checkpoint()
-            if ssl_context is not None:
-                raise ConnectionError("an emulator in memory does not speak TLS")
-            if self._nursery is None or None in self._refusals or (host, port) != (endpoint_host, endpoint_port):
-                raise ConnectionRefusedError(f"nobody listens at {host}:{port}")
-            theirs, ours = memory_stream_pair()
-            self._nursery.start_soon(self._listener.handle, ours)
-            return theirs
-
-        return connect
+    def clear_received(self) -> None:
+        """Forget what was received so far."""
+        self._switchboard.record.clear()
 
 
 @asynccontextmanager
@@ -324,19 +185,24 @@ async def open_emulator(
     in_memory: bool = False,
     access_key: str = DEFAULT_ACCESS_KEY,
     secondary_key: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
     anonymous_hubs: Collection[str] = (),
-    limits: HubLimits | None = None,
     connected_after_recovery: bool = True,
     event_handlers: EventHandlers = (),
-    handler_limits: HandlerLimits | None = None,
-    handler_connector: Connector = connect_tcp,
     drop_failed_events: bool = False,
+    handler_connector: Connector = connect_tcp,
+    limits: HubLimits | None = None,
+    handler_limits: HandlerLimits | None = None,
+    listener_limits: Limits | None = None,
+    kept_messages: int = 1_000,
+    kept_bytes: int = 16 * _MIB,
+    close_timeout: float = 3.0,
     random_bytes: ByteSource = system_bytes,
-) -> AsyncGenerator[Emulator, None]:
+) -> AsyncGenerator[Emulator]:
     """Run the service in this process for as long as the block lasts.
 
-    At the end its clients get a ``disconnected`` message and a close with 1001, and have three seconds to go, however
-    the block is left.
+    At the end its clients get a ``disconnected`` message and a close with 1001, and have ``close_timeout`` to go,
+    however the block is left.
 
     Args:
         host: the address to listen on.
@@ -344,18 +210,23 @@ async def open_emulator(
         in_memory: listen nowhere, and be reached by ``emulator.connector`` and ``emulator.http_transport`` only. No
             real IO is done then, so that all of it works on a virtual clock.
         access_key: signs and checks all tokens.
-        secondary_key: tokens signed with this one are good as well.
+        secondary_key: what it signed is good as well.
+        ssl_context: the server's side of TLS, which is then spoken; `SelfMadeCertificate` has one.
         anonymous_hubs: the hubs to which clients may come without a token, where they have no user id and no roles;
             ``*`` for all.
-        limits: what the hubs keep, and for how long; by default as the service does.
         connected_after_recovery: whether a recovered session gets ``connected`` once more, with a fresh token.
         event_handlers: who handles the events of clients, by hub (``_default`` for all others) or, as a list, of every
             hub: an `EventHandler`, or an ASGI app such as ``webhooks.WebhookApp``, which gets every event. The first
             one that takes an event gets it.
-        handler_limits: how patient the emulator is with them; by default as the service is.
-        handler_connector: reaches the event handlers that are no apps in this process.
         drop_failed_events: whether a client whose event fails is dropped, as the service's documentation says, or gets
             an ack that says so, as from the official emulator. A simple client is dropped in any case.
+        handler_connector: reaches the event handlers that are no apps in this process.
+        limits: what the hubs keep, and for how long; by default as the service does.
+        handler_limits: how patient the emulator is with event handlers; by default as the service is.
+        listener_limits: what each connection may do to the server, and how many there may be.
+        kept_messages: how many messages and requests `Emulator.received` gives at most.
+        kept_bytes: how much memory these take at most, about.
+        close_timeout: seconds that clients have at the end.
         random_bytes: where connection ids and secrets come from.
 
     Raises:
@@ -364,7 +235,7 @@ async def open_emulator(
             machines could connect; or a hub cannot be called that.
         RuntimeError: an event handler's app cannot start up.
 
-    Cancellation: the block is left, as by an exception.
+    Cancellation: clients have ``close_timeout`` to go.
     """
     if not 0 <= port <= 65_535:
         # The system would take the rest of a division without a word.
@@ -377,6 +248,7 @@ async def open_emulator(
     if isinstance(anonymous_hubs, str):
         raise TypeError("anonymous_hubs takes several names, so a list and not one str")
     without_token = frozenset(name if name == "*" else check_hub(name).lower() for name in anonymous_hubs)
+    table = HandlerTable(event_handlers)
     sockets: list[trio.SocketListener] = []
     if in_memory:
         port = port or DEFAULT_PORT
@@ -384,36 +256,59 @@ async def open_emulator(
         sockets = await trio.open_tcp_listeners(port, host=host)
         port = sockets[0].socket.getsockname()[1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    endpoint = f"{'http' if ssl_context is None else 'https'}://{address}"
 
-    table = HandlerTable(event_handlers)
-    origins = [address.rpartition(":")[0], address]
     events = EventDispatcher(
-        table, handler_limits or HandlerLimits(), origins=origins, keys=keys, connector=handler_connector
+        table,
+        handler_limits or HandlerLimits(),
+        origins=[address.rpartition(":")[0], address],
+        keys=keys,
+        connector=handler_connector,
     )
+    record = Record(kept_messages, kept_bytes)
     switchboard = Switchboard(
         limits or HubLimits(),
         events,
+        record,
         connected_after_recovery=connected_after_recovery,
         drop_failed_events=drop_failed_events,
     )
-    refusals: list[int | None] = []
+    gate = Gate()
     clients = Clients(
         switchboard,
         keys=keys,
         endpoint_host=address,
         anonymous_hubs=without_token,
-        refusals=refusals,
+        gate=gate,
         random_bytes=random_bytes,
     )
     directory = Directory(random_bytes)
-    rest = RestApi(switchboard.hubs, switchboard.perform, keys=keys, endpoint_host=address, directory=directory)
-    doors = _Doors(Listener(rest.handle, clients.serve), switchboard, sockets, refusals)
+    listener_limits = listener_limits or Limits()
+    rest = RestApi(
+        switchboard.hubs,
+        switchboard.perform,
+        keys=keys,
+        endpoint=endpoint,
+        directory=directory,
+        message_size=listener_limits.message_size,
+    )
+
+    async def answer(request: Request) -> Response:
+        response = await rest.handle(request)
+        record.request(trio.current_time(), request, response.status)
+        return response
+
+    listener = Listener(
+        answer, clients.serve, limits=listener_limits, too_large=too_large(listener_limits.body_size).response("POST")
+    )
+    doors = Doors(listener, switchboard, gate, sockets=sockets, ssl_context=ssl_context, close_timeout=close_timeout)
     emulator = Emulator(
-        endpoint=f"http://{address}",
+        endpoint=endpoint,
         access_key=access_key,
         switchboard=switchboard,
+        listener=listener,
+        gate=gate,
         connector=doors.memory_connector(host, port) if in_memory else connect_tcp,
-        refusals=refusals,
         directory=directory,
     )
     async with doors:
@@ -421,23 +316,46 @@ async def open_emulator(
         yield emulator
 
 
+class EmulatorOptions(TypedDict, total=False):
+    """The options of `open_emulator` that `serve_emulator` passes on."""
+
+    host: str
+    access_key: str
+    secondary_key: str | None
+    ssl_context: ssl.SSLContext | None
+    anonymous_hubs: Collection[str]
+    connected_after_recovery: bool
+    event_handlers: EventHandlers
+    drop_failed_events: bool
+    handler_connector: Connector
+    limits: HubLimits | None
+    handler_limits: HandlerLimits | None
+    listener_limits: Limits | None
+    kept_messages: int
+    kept_bytes: int
+    close_timeout: float
+    random_bytes: ByteSource
+
+
 async def serve_emulator(
     *,
-    host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
-    access_key: str = DEFAULT_ACCESS_KEY,
     task_status: trio.TaskStatus[Emulator] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[EmulatorOptions],
 ) -> None:
     """Run the service until it is cancelled: ``emulator = await nursery.start(serve_emulator)``.
 
-    The arguments are those of `open_emulator`; ``port`` is that of the official emulator.
+    Args:
+        port: that of the official emulator; 0 takes a free one.
+        task_status: told the `Emulator` when it is open.
+        options: those of `open_emulator`.
 
     Raises:
-        OSError: it cannot listen at ``host`` and ``port``.
+        OSError: it cannot listen there.
         ValueError: as `open_emulator`.
 
-    Cancellation: clients have three seconds to go.
+    Cancellation: clients have ``close_timeout`` to go.
     """
-    async with open_emulator(host=host, port=port, access_key=access_key) as emulator:
+    async with open_emulator(port=port, **options) as emulator:
         task_status.started(emulator)
         await trio.sleep_forever()

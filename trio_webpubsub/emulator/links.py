@@ -26,6 +26,8 @@ class Link(ABC):
         self.websocket = websocket
         self.language = language
         """A message is written once for all links of the same language."""
+        self.queue_size: int = MAX_UNACKNOWLEDGED_BYTES
+        """Bytes that may wait for a client that does not read."""
         self.receiving: trio.CancelScope = trio.CancelScope()
         """Cancelled when the connection is to be closed from this side."""
         self.farewell: tuple[int, str] | None = None
@@ -57,12 +59,9 @@ class Link(ABC):
         self.receiving.cancel()
 
     def _send(self, frame: bytes, *, binary: bool) -> None:
-        """Queue a frame. A client that does not read is cut when too much waits for it.
-
-        The service ends a client that does not keep up at 16 MiB too.
-        """
+        """Queue a frame. A client that does not read is cut when too much waits for it, as the service does."""
         self.websocket.send(frame, binary=binary)
-        if self.websocket.queued_bytes > MAX_UNACKNOWLEDGED_BYTES:
+        if self.websocket.queued_bytes > self.queue_size:
             self.websocket.abort()
 
 

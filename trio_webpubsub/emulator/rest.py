@@ -18,7 +18,7 @@ import trio
 from .._shell.clock import wall_time
 from ..listener import Request, Response
 from ..protocol.errors import InvalidToken
-from ..protocol.names import check_hub
+from ..protocol.names import MAX_MESSAGE_SIZE, check_hub
 from ..protocol.tokens import client_access_token, verify_token
 from ..protocol.urls import ClientProtocol, client_audience
 from . import rest_operations as operations
@@ -83,8 +83,9 @@ class RestApi:
         perform: Callable[[Hub, Iterable[Effect]], None],
         *,
         keys: Sequence[str],
-        endpoint_host: str,
+        endpoint: str,
         directory: Directory,
+        message_size: int = MAX_MESSAGE_SIZE,
     ) -> None:
         """Make the API.
 
@@ -92,14 +93,17 @@ class RestApi:
             hubs: What the requests are about.
             perform: Does what a hub wants done.
             keys: Any of which may have signed a request's token. The first signs tokens for clients.
-            endpoint_host: Host and port under which callers know the service. The one of the request counts as well.
+            endpoint: ``http://host:port``, or with https, under which callers know the service. The host of the request
+                counts as well.
             directory: Who else may sign in.
+            message_size: Bytes that a body may have.
         """
         self._hubs = hubs
         self._perform = perform
         self._keys = keys
-        self._endpoint_host = endpoint_host
+        self._scheme, _, self._endpoint_host = endpoint.partition("://")
         self._directory = directory
+        self._message_size = message_size
 
     async def handle(self, request: Request) -> Response:
         """Do what is asked, and say what came of it.
@@ -137,7 +141,8 @@ class RestApi:
             request=request,
             perform=self._perform,
             now=hub_now,
-            origin=f"http://{host}",
+            origin=f"{self._scheme}://{host}",
+            message_size=self._message_size,
         )
         return route.run(call)
 
@@ -148,12 +153,12 @@ class RestApi:
         name = checked(check_hub, decoded(hub))
         protocol = _CLIENT_TYPES.get((parameters.one("clientType") or "Default").lower())
         if protocol is None:
-            raise bad("The clientType is none of Default, MQTT and SocketIO.")
+            raise bad("The clientType is none of Default, MQTT and SocketIO.", target="clientType")
         minutes = parameters.number("minutesToExpire", 1, _MOST_MINUTES) or 60
         try:
             token = client_access_token(
                 self._keys[0],
-                audience=client_audience(f"http://{self._endpoint_host}", name, protocol),
+                audience=client_audience(f"{self._scheme}://{self._endpoint_host}", name, protocol),
                 now=now,
                 lifetime=60.0 * minutes,
                 user_id=parameters.one("userId"),
@@ -196,5 +201,5 @@ def _parameters(request: Request) -> Parameters:
     parameters = Parameters(request.query)
     version = parameters.one("api-version")
     if version is not None and version not in _API_VERSIONS:
-        raise bad(f"The api-version is none of {', '.join(sorted(_API_VERSIONS))}.")
+        raise bad(f"The api-version is none of {', '.join(sorted(_API_VERSIONS))}.", target="api-version")
     return parameters

@@ -53,6 +53,8 @@ class Call:
     """On the hub's clock."""
     origin: str
     """Scheme, host and port under which the caller knows the service."""
+    message_size: int
+    """Bytes that a body may have."""
 
     @property
     def connection_id(self) -> str:
@@ -87,7 +89,7 @@ class Call:
         """
         connection = self.hub.registry.connections.get(self.connection_id)
         if connection is None:
-            raise Refused(404, "There is no such connection.", code=_NO_CONNECTION)
+            raise Refused(404, "There is no such connection.", code=_NO_CONNECTION, target="Connection")
         return connection
 
 
@@ -131,14 +133,14 @@ def connection_exists(call: Call) -> Response:
 def group_exists(call: Call) -> Response:
     """Tell whether anybody is in a group."""
     if call.group not in call.hub.registry.groups:
-        raise Refused(404, "Nobody is in the group.", code=_NO_GROUP)
+        raise Refused(404, "Nobody is in the group.", code=_NO_GROUP, target="Group")
     return _OK
 
 
 def user_exists(call: Call) -> Response:
     """Tell whether a user is connected."""
     if call.user_id not in call.hub.registry.users:
-        raise Refused(404, "The user has no connection.", code=_NO_USER)
+        raise Refused(404, "The user has no connection.", code=_NO_USER, target="User")
     return _OK
 
 
@@ -191,7 +193,7 @@ def add_user_to_group(call: Call) -> Response:
     group = call.group
     connections = call.hub.registry.select(user_id=call.user_id)
     if not connections:
-        raise Refused(404, "The user has no connection.", code=_NO_USER)
+        raise Refused(404, "The user has no connection.", code=_NO_USER, target="User")
     call.perform(call.hub, call.hub.join(connections, [group]))
     return _OK
 
@@ -211,14 +213,14 @@ def remove_user_from_all_groups(call: Call) -> Response:
 
 def add_to_groups(call: Call) -> Response:
     """Put all connections that a filter fits into groups."""
-    groups, fits = bulk_of(call.request)
+    groups, fits = bulk_of(call.request, call.message_size)
     call.perform(call.hub, call.hub.join(call.hub.registry.select(fits=fits), groups))
     return _OK
 
 
 def remove_from_groups(call: Call) -> Response:
     """Take all connections that a filter fits out of groups."""
-    groups, fits = bulk_of(call.request)
+    groups, fits = bulk_of(call.request, call.message_size)
     call.perform(call.hub, call.hub.leave(call.hub.registry.select(fits=fits), groups))
     return _OK
 
@@ -253,7 +255,8 @@ def has_permission(call: Call) -> Response:
 
 
 def _send(call: Call, connections: list[Connection], group: str | None = None) -> Response:
-    payload, metadata, lifetime = message_of(call.request), metadata_of(call.request), call.parameters.lifetime()
+    payload, metadata = message_of(call.request, call.message_size), metadata_of(call.request)
+    lifetime = call.parameters.lifetime()
     expires = math.inf if lifetime is None else call.now + lifetime
     effects = call.hub.send_to(connections, payload, now=call.now, group=group, metadata=metadata, expires=expires)
     call.perform(call.hub, effects)
@@ -292,5 +295,5 @@ def _read_continuation(token: str | None) -> str:
     except ValueError:
         after = ""
     if not after:
-        raise bad("The continuationToken is none that was given.")
+        raise bad("The continuationToken is none that was given.", target="continuationToken")
     return after

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from ..listener import Request, Response
-from ..protocol.names import MAX_MESSAGE_SIZE, MAX_TTL_SECONDS, check_group, check_user_id
+from ..protocol.names import MAX_TTL_SECONDS, check_group, check_user_id
 from ..protocol.payloads import check_metadata
 from ..protocol.wire import Payload
 from .hub.filters import InvalidFilter, compile_filter
@@ -31,12 +31,20 @@ class Refused(Exception):
     """A request is not carried out, and answered with this status."""
 
     def __init__(
-        self, status: int, message: str = "", *, code: str | None = None, content_type: str = "application/json"
+        self,
+        status: int,
+        message: str = "",
+        *,
+        code: str | None = None,
+        target: str | None = None,
+        content_type: str = "application/json",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
+        self.target = target
+        """What in the request the refusal is about."""
         self.content_type = content_type
 
     def response(self, method: str) -> Response:
@@ -47,15 +55,23 @@ class Refused(Exception):
             headers.append(("x-ms-error-code", self.code))
         if self.message and method != "HEAD":
             headers.append(("content-type", self.content_type))
-            body = json.dumps({"code": self.code, "message": self.message}).encode()
+            content = {"code": self.code, "message": self.message}
+            if self.target is not None:
+                content["target"] = self.target
+            body = json.dumps(content).encode()
         if self.status == 401:
             headers.append(("www-authenticate", "Bearer"))
         return Response(status=self.status, headers=headers, body=body)
 
 
-def bad(message: str) -> Refused:
+def bad(message: str, *, target: str | None = None) -> Refused:
     """The refusal of a request that is wrong in itself."""
-    return Refused(400, message, code="Error.BadRequest")
+    return Refused(400, message, code="Error.BadRequest", target=target)
+
+
+def too_large(size: int) -> Refused:
+    """The refusal of a body that is too large, or does not say how large it is. The service reads none of it."""
+    return bad(f"The Content-Length header is invalid: it is missing, or over {size:,}.", target="Content-Length")
 
 
 class _Bulk(msgspec.Struct):
@@ -83,7 +99,7 @@ class Parameters:
         """
         values = self.all(name)
         if len(values) > 1:
-            raise bad(f"The parameter {name} is there more than once.")
+            raise bad(f"The parameter {name} is there more than once.", target=name)
         return values[0] if values else None
 
     def number(self, name: str, least: int, most: int) -> int | None:
@@ -96,7 +112,7 @@ class Parameters:
         if text is None:
             return None
         if not (re.fullmatch("[0-9]{1,10}", text) and least <= int(text) <= most):
-            raise bad(f"{name} is not a number from {least} to {most}.")
+            raise bad(f"{name} is not a number from {least} to {most}.", target=name)
         return int(text)
 
     def lifetime(self) -> int | None:
@@ -164,13 +180,13 @@ def checked(check: Callable[[str], str], name: str) -> str:
         raise bad(str(error)) from None
 
 
-def message_of(request: Request) -> Payload:
-    """Read the message in a request's body.
+def message_of(request: Request, most: int) -> Payload:
+    """Read the message in a request's body, of ``most`` bytes at most.
 
     Raises:
         Refused: it cannot be read, or is too large, or of a content type that the service does not take.
     """
-    _check_length(request)
+    _check_length(request, most)
     content_type, parameters = _content_type(request, "application/octet-stream")
     data_type = _DATA_TYPES.get(content_type)
     if data_type is None:
@@ -213,13 +229,13 @@ def metadata_of(request: Request) -> Mapping[str, str] | None:
     return metadata or None
 
 
-def bulk_of(request: Request) -> tuple[list[str], Callable[[Connection], bool] | None]:
-    """Read the groups and the filter of a change to many connections.
+def bulk_of(request: Request, most: int) -> tuple[list[str], Callable[[Connection], bool] | None]:
+    """Read the groups and the filter of a change to many connections, from ``most`` bytes at most.
 
     Raises:
         Refused: they are not there or cannot be used.
     """
-    _check_length(request)
+    _check_length(request, most)
     if _content_type(request, "")[0] != "application/json":
         raise _unsupported("The content type is application/json.")
     try:
@@ -239,13 +255,13 @@ def text_of(parameters: Parameters, name: str) -> str:
     """
     value = parameters.one(name)
     if not value:
-        raise bad(f"The parameter {name} is missing.")
+        raise bad(f"The parameter {name} is missing.", target=name)
     return value
 
 
-def _check_length(request: Request) -> None:
-    if "content-length" not in request.headers or len(request.body) > MAX_MESSAGE_SIZE:
-        raise bad(f"The Content-Length header is missing or over {MAX_MESSAGE_SIZE:,}.")
+def _check_length(request: Request, most: int) -> None:
+    if "content-length" not in request.headers or len(request.body) > most:
+        raise too_large(most)
 
 
 def _content_type(request: Request, default: str) -> tuple[str, str]:

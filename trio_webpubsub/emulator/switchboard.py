@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
+from typing import TypeAlias
 
 import trio
 
-from ..protocol.wire import SequenceAck, Upstream
+from ..protocol.wire import Ack, SequenceAck, Upstream
 from .dispatcher import EventDispatcher
 from .hub import (
     UNHANDLED,
@@ -28,17 +29,31 @@ from .hub import (
 )
 from .hub.limits import HubLimits
 from .links import Link
+from .record import Record
 
-_PATIENCE = 0.2
-"""Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""
+SendNow: TypeAlias = Callable[[], None]
+"""Sends what there is to send to one client."""
+AckFault: TypeAlias = Callable[[Hub, Transport, SendNow], bool]
+"""Is given every ack that is about to be sent; True says that it sees to it, whatever that is."""
 
 
 class Switchboard:
     """All hubs, and all links under the transport numbers that the hubs know them by."""
 
     def __init__(
-        self, limits: HubLimits, events: EventDispatcher, *, connected_after_recovery: bool, drop_failed_events: bool
+        self,
+        limits: HubLimits,
+        events: EventDispatcher,
+        record: Record,
+        *,
+        connected_after_recovery: bool,
+        drop_failed_events: bool,
     ) -> None:
+        self.limits = limits
+        self.record = record
+        """What was received."""
+        self.ack_faults: list[AckFault] = []
+        """The youngest is asked first."""
         self.hubs: Hubs = Hubs(
             limits,
             connected_after_recovery=connected_after_recovery,
@@ -58,6 +73,7 @@ class Switchboard:
     def receive(self, hub: Hub, transport: Transport, connection_id: str, message: Upstream) -> None:
         """Pass on what a client sent, and do what comes of it."""
         was_behind = connection_id in hub.behind
+        self._note(hub, connection_id, message)
         self.perform(hub, hub.receive(transport, message, now=trio.current_time()))
         if was_behind and isinstance(message, SequenceAck):
             self._one_confirmed.unpark_all()
@@ -69,7 +85,9 @@ class Switchboard:
                 case Deliver():
                     self._deliver(effect)
                 case Send(transport, message):
-                    self.links[transport].tell(message)
+                    link = self.links[transport]
+                    if not (self.ack_faults and isinstance(message, Ack) and self._fails(hub, transport, message)):
+                        link.tell(message)
                 case Close(transport, code, reason):
                     self.links[transport].close(code, reason)
                 case Abort(transport):
@@ -87,6 +105,15 @@ class Switchboard:
     def _answer(self, hub: Hub, token: Token, answer: EventAnswer) -> None:
         self.perform(hub, hub.answer_event(token, answer, now=trio.current_time()))
         self.one_answered.unpark_all()
+
+    def _fails(self, hub: Hub, transport: Transport, ack: Ack) -> bool:
+        send = partial(self.links[transport].tell, ack)
+        return any(fault(hub, transport, send) for fault in reversed(self.ack_faults))
+
+    def _note(self, hub: Hub, connection_id: str, message: Upstream) -> None:
+        connection = hub.registry.connections.get(connection_id)
+        if connection is not None:
+            self.record.message(trio.current_time(), partial(self.hubs.name_of, hub), connection, message)
 
     def _deliver(self, effect: Deliver) -> None:
         frames: dict[str, bytes] = {}
@@ -137,7 +164,7 @@ class Switchboard:
         """
         slow = hub.behind - {sender}
         if slow:
-            with trio.move_on_after(_PATIENCE) as scope:
+            with trio.move_on_after(self.limits.catch_up_time) as scope:
                 await self._one_confirmed.park()
             if scope.cancelled_caught:
                 hub.behind -= slow

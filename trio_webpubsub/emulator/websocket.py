@@ -15,6 +15,7 @@ from .._shell.randomness import ByteSource
 from ..listener import ServerWebSocket, WebSocketRequest
 from ..protocol.errors import ProtocolViolation
 from ..protocol.subprotocols import SUBPROTOCOLS, codec_for, first_known
+from .faults import Gate
 from .handshake import Admission, Handshake, HandshakeRefused, Publishing, Recovery, texts_of
 from .hub import ConnectRequest, Effect, Hub, Reject, Transport
 from .links import Link, PubSubLink, SimpleLink
@@ -47,7 +48,7 @@ class Clients:
         keys: Sequence[str],
         endpoint_host: str,
         anonymous_hubs: AbstractSet[str],
-        refusals: Sequence[int | None],
+        gate: Gate,
         random_bytes: ByteSource,
     ) -> None:
         """Say whom to serve.
@@ -57,7 +58,7 @@ class Clients:
             keys: any of them may have signed a token.
             endpoint_host: host and port under which clients know the service.
             anonymous_hubs: names, in lower case, of the hubs to which clients may come without a token; ``*`` for all.
-            refusals: read anew for each handshake: HTTP statuses, the last of which it gets.
+            gate: lets them in, or does not.
             random_bytes: for connection ids and the secrets of sessions.
         """
         self._switchboard = switchboard
@@ -65,7 +66,7 @@ class Clients:
         self._endpoint_host = endpoint_host
         self._anonymous_hubs = anonymous_hubs
         self._random_bytes = random_bytes
-        self._refusals = refusals
+        self._gate = gate
 
     async def serve(self, request: WebSocketRequest) -> None:
         """Serve one WebSocket.
@@ -78,8 +79,7 @@ class Clients:
         code: int | None = None
         connection_id = ""
         try:
-            for status in filter(None, reversed(self._refusals)):
-                raise HandshakeRefused(status, "The emulator was told to refuse connections.")
+            await self._gate.enter()
             handshake = Handshake(request.path, request.query, request.headers)
             if handshake.recovery is None:
                 admission = self._admit(handshake)
@@ -91,6 +91,7 @@ class Clients:
             connection_id = opening.connection_id
             websocket = await request.accept(subprotocol=opening.subprotocol)
             link = opening.link(websocket)
+            link.queue_size = self._switchboard.limits.queued_bytes
             self._switchboard.links[transport] = link
             self._switchboard.perform(hub, opening.opened())
             _logger.info("%s: the WebSocket of %r is open", handshake.hub, connection_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
@@ -13,6 +15,8 @@ from .._shell.memory import MemoryStream
 
 _RECEIVE_SIZE = 65_536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_PIECES_PER_SECOND = 20
+"""In how many pieces a slow stream passes what it may pass in a second."""
 
 
 class CuttableStream(trio.abc.Stream):
@@ -28,7 +32,14 @@ class CuttableStream(trio.abc.Stream):
         """Whether bytes are swallowed now, in both directions."""
         self.is_cut: bool = False
         """Whether our own side sees a closed stream."""
+        self.bytes_per_second: float = math.inf
+        """How much gets through at most, in each direction."""
         self._inner = inner
+        self._sendable = math.inf
+        """How many more bytes are sent before `_when_sent` is called."""
+        self._when_sent: Callable[[], None] = self.cut
+        self._readable_from = -math.inf
+        """When a slow stream may be read from again."""
         self._receiving: trio.CancelScope | None = None
         self._sending: trio.CancelScope | None = None
 
@@ -61,6 +72,18 @@ class CuttableStream(trio.abc.Stream):
             while await self.receive_some(_RECEIVE_SIZE):
                 pass
 
+    def after_sending(self, size: int, fault: Callable[[], None]) -> None:
+        """Call ``fault``, one of the methods here, when ``size`` more bytes have been sent; 0 is at once."""
+        if size == 0:
+            fault()
+        else:
+            self._sendable, self._when_sent = size, fault
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether bytes do not simply pass: whoever writes past this stream's `send_all` may not do so now."""
+        return self.silent or self.is_cut or not math.inf == self._sendable == self.bytes_per_second
+
     def silence(self) -> None:
         """Swallow all bytes in both directions from now on. The peer is told nothing, not even by `aclose`."""
         self.silent = True
@@ -81,11 +104,11 @@ class CuttableStream(trio.abc.Stream):
         Cancellation: As in the real stream: an unknown part may have been sent.
         """
         self._check()
-        if self.silent:
-            await trio.lowlevel.checkpoint()
-            return
         with trio.CancelScope() as self._sending:
-            await self._inner.send_all(data)
+            if self.is_disturbed:
+                await self._send_disturbed(memoryview(data))
+            else:
+                await self._inner.send_all(data)
         self._check()
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -108,7 +131,13 @@ class CuttableStream(trio.abc.Stream):
             self._check()
             data = b""
             with trio.CancelScope() as self._receiving:
-                data = bytes(await self._inner.receive_some(max_bytes))
+                if self.bytes_per_second == math.inf:
+                    data = bytes(await self._inner.receive_some(max_bytes))
+                else:
+                    # Waiting comes first, so that nothing is lost when it is cancelled.
+                    await trio.sleep_until(self._readable_from)
+                    data = bytes(await self._inner.receive_some(min(max_bytes or _RECEIVE_SIZE, self._piece)))
+                    self._readable_from = trio.current_time() + len(data) / self.bytes_per_second
             self._check()
             if not data or not self.silent:
                 return data
@@ -123,6 +152,25 @@ class CuttableStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
         else:
             await self._inner.aclose()
+
+    async def _send_disturbed(self, data: memoryview) -> None:
+        """Send in pieces: as slowly as it has to be, and no further than to where something is to happen."""
+        while data and not self.is_cut:
+            if self.silent:
+                await trio.lowlevel.checkpoint()
+                return
+            size = int(min(len(data), self._piece, self._sendable))
+            await self._inner.send_all(data[:size])
+            data = data[size:]
+            self._sendable -= size
+            if self._sendable == 0:
+                self._sendable = math.inf
+                self._when_sent()
+            await trio.sleep(size / self.bytes_per_second)
+
+    @property
+    def _piece(self) -> int:
+        return int(min(_RECEIVE_SIZE, max(1, self.bytes_per_second / _PIECES_PER_SECOND)))
 
     def _send_end(self) -> None:
         carrier = _carrier(self._inner)

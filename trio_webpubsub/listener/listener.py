@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import TypeAlias
 
 import trio
@@ -27,6 +29,7 @@ WebSocketHandler: TypeAlias = Callable[[WebSocketRequest], Awaitable[None]]
 
 _GOING_AWAY = 1001
 _FAILED = Refused(500).response
+_FULL = Refused(503, ("retry-after", "1")).response
 
 # What is logged says nothing of the request: its URL and headers may hold tokens.
 _logger = logging.getLogger(__name__)
@@ -42,16 +45,26 @@ class Listener:
         handle_request: Called for each HTTP request, one after the other on each connection.
         handle_websocket: Called for each upgrade to WebSocket.
         limits: What peers may do.
+        too_large: The answer to a request whose body is too large, by default a 413 that says nothing more.
     """
 
     def __init__(
-        self, handle_request: RequestHandler, handle_websocket: WebSocketHandler, *, limits: Limits | None = None
+        self,
+        handle_request: RequestHandler,
+        handle_websocket: WebSocketHandler,
+        *,
+        limits: Limits | None = None,
+        too_large: Response | None = None,
     ) -> None:
         self._handle_request = handle_request
         self._handle_websocket = handle_websocket
         self._limits = limits or Limits()
+        self._too_large = too_large
+        self.bytes_per_second: float = math.inf
+        """How much gets through at most, in each direction of every connection; `slow_down` sets it."""
         self._stopping = trio.Event()
         self._connections: dict[HttpConnection, trio.CancelScope] = {}
+        self._wires: set[CuttableStream] = set()
         self._websockets: set[WebSocketRequest] = set()
         self._silenced: set[trio.CancelScope] = set()
         self._one_ended = trio.lowlevel.ParkingLot()
@@ -113,10 +126,12 @@ class Listener:
         Cancellation: The connection is closed at once.
         """
         wire = CuttableStream(stream)
+        wire.bytes_per_second = self.bytes_per_second
         http = HttpConnection(wire, self._limits)
         try:
             with trio.CancelScope() as scope:
                 self._connections[http] = scope
+                self._wires.add(wire)
                 try:
                     await self._serve(http, wire)
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -127,10 +142,25 @@ class Listener:
                 await self._swallow(stream)
         finally:
             del self._connections[http]
+            self._wires.discard(wire)
             self._one_ended.unpark_all()
             wire.cut()  # what is still called on its WebSocket comes too late, and does nothing
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
+
+    def reset_all(self) -> None:
+        """Reset every connection, now; new ones are taken."""
+        for wire in list(self._wires):
+            wire.reset()
+
+    def slow_down(self, bytes_per_second: float) -> None:
+        """Let no more than this through in each direction of every connection, those to come too.
+
+        ``math.inf`` lets everything through again.
+        """
+        self.bytes_per_second = bytes_per_second
+        for wire in self._wires:
+            wire.bytes_per_second = bytes_per_second
 
     async def shutdown(self, grace: float = 5.0) -> None:
         """End it all: no new connections, 1001 to every WebSocket, running requests are answered.
@@ -164,6 +194,9 @@ class Listener:
     async def _serve(self, http: HttpConnection, wire: CuttableStream) -> None:
         if self._stopping.is_set():
             return
+        if len(self._connections) > self._limits.connections:
+            await http.refuse(_FULL)
+            return
         try:
             while (head := await http.receive_head()) is not None:
                 if asks_for_websocket(head):
@@ -176,7 +209,8 @@ class Listener:
             else:
                 return
         except Refused as refused:
-            await http.refuse(refused.response)
+            too_large = self._too_large if refused.response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
+            await http.refuse(too_large or refused.response)
         with trio.move_on_after(self._limits.close_timeout):
             await wire.linger()
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 class Limits:
     """What a peer may do. Sizes are in bytes, times in seconds."""
 
+    connections: int = 20_000
+    """At once, of all peers together; one more is answered with 503."""
     head_size: int = 16_384
     """Of a request line with its headers; more is answered with 431."""
     body_size: int = 1_048_576

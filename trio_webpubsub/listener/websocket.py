@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import trio
@@ -262,6 +262,14 @@ class ServerWebSocket:
     def silence(self) -> None:
         """Swallow all that comes and all that is sent from now on. The client is never told."""
         self._wire.silence()
+
+    def after_sending(self, size: int, fault: Callable[[], None]) -> None:
+        """Call ``fault``, which is `abort`, `end` or `silence`, when ``size`` more bytes have gone to the client."""
+        self._wire.after_sending(size, fault)
+
+    def slow_down(self, bytes_per_second: float) -> None:
+        """Let no more than this through in each direction; ``math.inf`` lets everything through again."""
+        self._wire.bytes_per_second = bytes_per_second
 
     async def _read(self) -> list[bytes]:
         self._reading_since = trio.current_time()

@@ -49,6 +49,10 @@ class Hubs:
                 self._hubs[name] = hub
         return hub
 
+    def name_of(self, hub: Hub) -> str:
+        """Give the name of a hub that is kept, in lower case."""
+        return next(name for name, kept in self._hubs.items() if kept is hub)
+
     def __iter__(self) -> Iterator[Hub]:
         return iter(self._hubs.values())
 

@@ -33,3 +33,11 @@ class HubLimits:
     """Requests of one connection that wait for the answer to its event; with more, it is not read from."""
     waiting_bytes: int = names.MAX_MESSAGE_SIZE
     """Bytes of payload in these requests."""
+    groups: int = 1_000
+    """Groups that a connection may be in."""
+    connections: int = 10_000
+    """Connections of a hub, those included that wait for their client to come back."""
+    queued_bytes: int = names.MAX_UNACKNOWLEDGED_BYTES
+    """Bytes that wait for a client that does not read; more cuts its WebSocket."""
+    catch_up_time: float = 0.2
+    """Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""

@@ -1,0 +1,163 @@
+"""What clients and application servers sent to the emulator, as those want to see it who test them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..listener import Request
+from ..protocol import wire
+from ..protocol.errors import InvalidPayload
+from ..protocol.payloads import data_of
+from .hub.registry import Connection
+
+_TYPES: dict[type[wire.Upstream], str] = {
+    wire.JoinGroup: "joinGroup",
+    wire.LeaveGroup: "leaveGroup",
+    wire.SendToGroup: "sendToGroup",
+    wire.SendEvent: "event",
+    wire.Invoke: "invoke",
+    wire.CancelInvocation: "cancelInvocation",
+    wire.SequenceAck: "sequenceAck",
+    wire.Ping: "ping",
+}
+_OVERHEAD = 500
+"""Bytes that an entry takes besides its payload, about."""
+_SHOWN = 100
+"""Characters of a payload that stand in the log."""
+
+_logger = logging.getLogger("trio_webpubsub.emulator.traffic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedMessage:
+    """A message that a client sent."""
+
+    time: float
+    """On trio's clock."""
+    hub: str
+    connection_id: str
+    user_id: str | None
+    type: str
+    """As it is called in the JSON subprotocols: ``"joinGroup"``, ``"sendToGroup"``, ``"event"`` and so on."""
+    group: str | None = None
+    event: str | None = None
+    data: Any = None
+    """Decoded; ``bytes`` if it is binary, or not what its data type says."""
+    data_type: str | None = None
+    ack_id: int | None = None
+    details: wire.Upstream = field(repr=False)
+    """All of it."""
+
+    def __str__(self) -> str:
+        named = [part for part in (self.group, self.event) if part is not None]
+        if self.data_type is not None:
+            named += [self.data_type, _shown(self.data)]
+        if self.ack_id is not None:
+            named.append(f"(ack id {self.ack_id})")
+        sender = self.connection_id if self.user_id is None else f"{self.connection_id} ({_shown(self.user_id)})"
+        return f"{self.hub}: {sender} {' '.join([self.type, *named])}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedRequest:
+    """A request that came over REST, and the status with which it was answered."""
+
+    time: float
+    """On trio's clock."""
+    method: str
+    path: str
+    """As it came, percent signs and all."""
+    query: str
+    content_type: str | None
+    body: bytes
+    status: int
+
+    def __str__(self) -> str:
+        body = f" {_shown(self.body)}" if self.body else ""
+        return f"{self.method} {self.path}{body}: {self.status}"
+
+
+Received: TypeAlias = ReceivedMessage | ReceivedRequest
+
+
+class Record:
+    """The newest of what was received, within bounds. What falls out is counted."""
+
+    def __init__(self, entries: int, size: int) -> None:
+        self.dropped: int = 0
+        """How many entries are not there any more."""
+        self._entries: deque[tuple[int, Callable[[], Received]]] = deque()
+        self._most = entries
+        self._room = size
+
+    def message(self, now: float, hub: Callable[[], str], connection: Connection, message: wire.Upstream) -> None:
+        """Note a client's message; ``hub`` gives the name of its hub."""
+        payload: wire.Payload | None = getattr(message, "payload", None)
+        self._add(0 if payload is None else len(payload.body), lambda: _message(now, hub(), connection, message))
+
+    def request(self, now: float, request: Request, status: int) -> None:
+        """Note a request; its token is left out."""
+        entry = ReceivedRequest(
+            time=now,
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            content_type=request.headers.get("content-type"),
+            body=request.body,
+            status=status,
+        )
+        self._add(len(request.body) + len(request.query) + len(request.path), lambda: entry)
+
+    def entries(self) -> list[Received]:
+        """Give all that is there, the oldest first."""
+        return [entry() for _, entry in self._entries]
+
+    def clear(self) -> None:
+        """Forget all of it, and the count of what fell out."""
+        self._room += sum(size for size, _ in self._entries)
+        self._entries.clear()
+        self.dropped = 0
+
+    def _add(self, size: int, entry: Callable[[], Received]) -> None:
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("%s", entry())
+        size += _OVERHEAD
+        self._entries.append((size, entry))
+        self._room -= size
+        while self._entries and (self._room < 0 or len(self._entries) > self._most):
+            self._room += self._entries.popleft()[0]
+            self.dropped += 1
+
+
+def _message(now: float, hub: str, connection: Connection, message: wire.Upstream) -> ReceivedMessage:
+    payload: wire.Payload | None = getattr(message, "payload", None)
+    return ReceivedMessage(
+        time=now,
+        hub=hub,
+        connection_id=connection.id,
+        user_id=connection.user_id,
+        type=_TYPES[type(message)],
+        group=getattr(message, "group", None),
+        event=getattr(message, "event", None),
+        data=None if payload is None else _data(payload),
+        data_type=None if payload is None else payload.data_type,
+        ack_id=getattr(message, "ack_id", None),
+        details=message,
+    )
+
+
+def _data(payload: wire.Payload) -> Any:
+    try:
+        return data_of(payload)
+    except InvalidPayload:
+        return payload.body
+
+
+def _shown(value: object) -> str:
+    """Write a value on one line, in ASCII: a terminal obeys some of the other characters."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
