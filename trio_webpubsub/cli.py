@@ -1,18 +1,24 @@
-"""The command line: ``python -m trio_webpubsub COMMAND``."""
+"""The command line: ``trio-webpubsub COMMAND``, or ``python -m trio_webpubsub COMMAND``."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
+import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import trio
 
 from ._shell.groups import leaves
 from .demo import run_demo
-from .emulator import DEFAULT_ACCESS_KEY, DEFAULT_PORT, open_emulator
+from .emulator import DEFAULT_ACCESS_KEY, DEFAULT_PORT, Emulator, SelfMadeCertificate, open_emulator
+from .emulator.live_log import LiveLog
 from .errors import WebPubSubError
 
 CONNECTION_STRING_VARIABLE = "AZURE_WEBPUBSUB_CONNECTION_STRING"
@@ -31,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: the arguments cannot be understood (2), or ask for help (0).
     """
-    parser = argparse.ArgumentParser(prog="python -m trio_webpubsub", description="Tools around Azure Web PubSub.")
+    parser = argparse.ArgumentParser(prog="trio-webpubsub", description="Tools around Azure Web PubSub.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _describe_demo(commands.add_parser("demo", help="hold a conversation between clients and service"))
     _describe_emulator(commands.add_parser("emulator", help="run the service on this machine"))
@@ -69,27 +75,107 @@ def _run_demo(options: argparse.Namespace) -> int:
 
 
 def _describe_emulator(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Run the service on this machine until Ctrl-C or SIGTERM."
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="the port to listen on, 0 for a free one")
-    parser.add_argument("--access-key", default=DEFAULT_ACCESS_KEY, help="signs and checks all tokens")
+    parser.description = (
+        "Run the service on this machine until Ctrl-C or SIGTERM, and tell of the connections and messages that come."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="the port to listen on, 0 for a free one (%(default)s)"
+    )
+    parser.add_argument(
+        "--access-key", default=DEFAULT_ACCESS_KEY, metavar="KEY", help="signs and checks all tokens (%(default)s)"
+    )
+    parser.add_argument("--secondary-key", metavar="KEY", help="what it signed is good as well")
+    parser.add_argument("--tls-cert", metavar="FILE", help="speak TLS, with the certificate (PEM) in this file")
+    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key, if it is in another file")
+    parser.add_argument(
+        "--tls-self-made",
+        metavar="FILE",
+        help="speak TLS with a certificate made on the spot (takes the extra tls), and write to this file the"
+        " authority that clients have to trust",
+    )
     parser.set_defaults(run=_run_emulator)
 
 
 def _run_emulator(options: argparse.Namespace) -> int:
+    status = 0
     try:
-        trio.run(_serve_until_told, options.host, options.port, options.access_key)
-    except (OSError, ValueError) as error:
-        print(f"The emulator cannot start: {error}", file=sys.stderr)
-        return 1
-    return 0
+        trio.run(_serve_until_told, options)
+    except* KeyboardInterrupt:
+        # The first Ctrl-C takes leave of the clients. This is the second one.
+        status = INTERRUPTED
+    except* (OSError, ValueError, ImportError) as group:
+        for error in leaves(group):
+            print(f"The emulator cannot start: {error}", file=sys.stderr)
+        status = 1
+    return status
 
 
-async def _serve_until_told(host: str, port: int, access_key: str) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_emulator(host=host, port=port, access_key=access_key) as emulator:
-            print(f"The emulator listens at {emulator.endpoint}. Ctrl-C ends it.")
-            print(f"Connection string: {emulator.connection_string}", flush=True)
-            async for _ in signals:
-                break
+async def _serve_until_told(options: argparse.Namespace) -> None:
+    live_log = LiveLog(partial(_write_all, sys.stdout.fileno()))
+    async with trio.open_nursery() as nursery:
+        with _logging_to(live_log):
+            nursery.start_soon(live_log.run)
+            async with open_emulator(
+                host=options.host,
+                port=options.port,
+                access_key=options.access_key,
+                secondary_key=options.secondary_key,
+                ssl_context=_tls(options),
+            ) as emulator:
+                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    _welcome(emulator, options)
+                    async for _ in signals:
+                        break
+            await live_log.finish()
+        nursery.cancel_scope.cancel()
+
+
+def _welcome(emulator: Emulator, options: argparse.Namespace) -> None:
+    print(f"The emulator listens at {emulator.endpoint}. Ctrl-C ends it.")
+    shown = emulator.connection_string
+    if options.access_key != DEFAULT_ACCESS_KEY:  # which is no secret
+        shown = shown.replace(options.access_key, "<the access key>")
+    print(f"Connection string: {shown}", flush=True)
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.tls_self_made is not None:
+        if options.tls_cert is not None or options.tls_key is not None:
+            raise ValueError("a certificate is either given or self-made")
+        certificate = SelfMadeCertificate(*([] if options.host == "localhost" else [options.host]))
+        Path(options.tls_self_made).write_bytes(certificate.authority_pem)
+        return certificate.server_context
+    if options.tls_cert is None:
+        if options.tls_key is not None:
+            raise ValueError("there is a --tls-key without a --tls-cert")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except OSError as error:
+        raise ValueError(f"the certificate in {options.tls_cert} and its key cannot be used: {error}") from error
+    return context
+
+
+@contextmanager
+def _logging_to(handler: logging.Handler) -> Generator[None]:
+    logger = logging.getLogger("trio_webpubsub")
+    traffic = logging.getLogger("trio_webpubsub.emulator.traffic")
+    before = logger.level, traffic.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    traffic.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        traffic.setLevel(before[1])
+
+
+def _write_all(file: int, data: bytes) -> None:
+    # Past the buffer of sys.stdout: a thread that is left behind in that would hang the end of the process.
+    with suppress(OSError):  # nobody is there who reads it
+        while data:
+            data = data[os.write(file, data) :]

@@ -32,9 +32,8 @@ class CuttableStream(trio.abc.Stream):
         """Whether bytes are swallowed now, in both directions."""
         self.is_cut: bool = False
         """Whether our own side sees a closed stream."""
-        self.bytes_per_second: float = math.inf
-        """How much gets through at most, in each direction."""
         self._inner = inner
+        self._bytes_per_second = math.inf
         self._sendable = math.inf
         """How many more bytes are sent before `_when_sent` is called."""
         self._when_sent: Callable[[], None] = self.cut
@@ -72,6 +71,12 @@ class CuttableStream(trio.abc.Stream):
             while await self.receive_some(_RECEIVE_SIZE):
                 pass
 
+    def slow_down(self, bytes_per_second: float) -> None:
+        """Let no more than this through in each direction; ``math.inf`` lets everything through again."""
+        self._bytes_per_second = bytes_per_second
+        if self._receiving is not None:
+            self._receiving.cancel()  # and begin anew
+
     def after_sending(self, size: int, fault: Callable[[], None]) -> None:
         """Call ``fault``, one of the methods here, when ``size`` more bytes have been sent; 0 is at once."""
         if size == 0:
@@ -82,7 +87,7 @@ class CuttableStream(trio.abc.Stream):
     @property
     def is_disturbed(self) -> bool:
         """Whether bytes do not simply pass: whoever writes past this stream's `send_all` may not do so now."""
-        return self.silent or self.is_cut or not math.inf == self._sendable == self.bytes_per_second
+        return self.silent or self.is_cut or not math.inf == self._sendable == self._bytes_per_second
 
     def silence(self) -> None:
         """Swallow all bytes in both directions from now on. The peer is told nothing, not even by `aclose`."""
@@ -130,16 +135,17 @@ class CuttableStream(trio.abc.Stream):
         while True:
             self._check()
             data = b""
-            with trio.CancelScope() as self._receiving:
-                if self.bytes_per_second == math.inf:
+            with trio.CancelScope() as scope:
+                self._receiving = scope
+                if self._bytes_per_second == math.inf:
                     data = bytes(await self._inner.receive_some(max_bytes))
                 else:
                     # Waiting comes first, so that nothing is lost when it is cancelled.
                     await trio.sleep_until(self._readable_from)
                     data = bytes(await self._inner.receive_some(min(max_bytes or _RECEIVE_SIZE, self._piece)))
-                    self._readable_from = trio.current_time() + len(data) / self.bytes_per_second
+                    self._readable_from = trio.current_time() + len(data) / self._bytes_per_second
             self._check()
-            if not data or not self.silent:
+            if not scope.cancelled_caught and (not data or not self.silent):
                 return data
 
     async def aclose(self) -> None:
@@ -166,11 +172,11 @@ class CuttableStream(trio.abc.Stream):
             if self._sendable == 0:
                 self._sendable = math.inf
                 self._when_sent()
-            await trio.sleep(size / self.bytes_per_second)
+            await trio.sleep(size / self._bytes_per_second)
 
     @property
     def _piece(self) -> int:
-        return int(min(_RECEIVE_SIZE, max(1, self.bytes_per_second / _PIECES_PER_SECOND)))
+        return int(min(_RECEIVE_SIZE, max(1, self._bytes_per_second / _PIECES_PER_SECOND)))
 
     def _send_end(self) -> None:
         carrier = _carrier(self._inner)

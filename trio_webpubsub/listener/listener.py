@@ -126,7 +126,7 @@ class Listener:
         Cancellation: The connection is closed at once.
         """
         wire = CuttableStream(stream)
-        wire.bytes_per_second = self.bytes_per_second
+        wire.slow_down(self.bytes_per_second)
         http = HttpConnection(wire, self._limits)
         try:
             with trio.CancelScope() as scope:
@@ -160,7 +160,7 @@ class Listener:
         """
         self.bytes_per_second = bytes_per_second
         for wire in self._wires:
-            wire.bytes_per_second = bytes_per_second
+            wire.slow_down(bytes_per_second)
 
     async def shutdown(self, grace: float = 5.0) -> None:
         """End it all: no new connections, 1001 to every WebSocket, running requests are answered.

@@ -269,7 +269,7 @@ class ServerWebSocket:
 
     def slow_down(self, bytes_per_second: float) -> None:
         """Let no more than this through in each direction; ``math.inf`` lets everything through again."""
-        self._wire.bytes_per_second = bytes_per_second
+        self._wire.slow_down(bytes_per_second)
 
     async def _read(self) -> list[bytes]:
         self._reading_since = trio.current_time()

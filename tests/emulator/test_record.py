@@ -1,0 +1,123 @@
+"""What an emulator remembers of what it was sent."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.emulator.peer import PLAIN, open_peer
+from trio_webpubsub.emulator import Emulator, ReceivedMessage, ReceivedRequest, open_emulator
+from trio_webpubsub.protocol.urls import ClientUrl
+from trio_webpubsub.protocol.wire import SendToGroup
+from trio_webpubsub.service import open_service
+
+
+def messages(emulator: Emulator) -> list[ReceivedMessage]:
+    return [each for each in emulator.received() if isinstance(each, ReceivedMessage)]
+
+
+async def test_messages_and_requests_are_kept_in_order(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with (
+        open_peer(emulator, "Chat", user_id="ann") as peer,
+        open_service(emulator.connection_string, "chat", connector=emulator.connector) as service,
+    ):
+        await peer.ask(type="joinGroup", group="lobby", ackId=1)
+        await trio.sleep(5)
+        await service.send_to_user("ann", {"a": 1})
+        await peer.receive()
+        await peer.ask(type="event", event="order", dataType="json", data=[1, "é"], ackId=2)
+        join, request, event = emulator.received()
+    assert isinstance(join, ReceivedMessage)
+    assert isinstance(event, ReceivedMessage)
+    assert (join.hub, join.connection_id, join.user_id) == ("chat", peer.connection_id, "ann")
+    assert (join.type, join.group, join.ack_id, join.data) == ("joinGroup", "lobby", 1, None)
+    assert event.time - join.time == 5
+    assert (event.type, event.event, event.data_type, event.data) == ("event", "order", "json", [1, "é"])
+    assert isinstance(request, ReceivedRequest)
+    assert (request.method, request.path, request.status) == ("POST", "/api/hubs/chat/users/ann/:send", 202)
+    assert (request.content_type, request.body) == ("application/json", b'{"a":1}')
+    assert "api-version" in request.query
+
+
+async def test_messages_that_do_nothing_are_kept_too(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with open_peer(emulator) as peer:
+        await peer.ask(type="ping")
+        await peer.send(type="sequenceAck", sequenceId=1)
+        await peer.ask(type="sendToGroup", group="g", dataType="binary", data="AP8=", noEcho=True, ackId=1)
+        assert [each.type for each in messages(emulator)] == ["ping", "sequenceAck", "sendToGroup"]
+        last = messages(emulator)[-1]
+        assert last.data == b"\x00\xff"
+        assert isinstance(last.details, SendToGroup)
+        assert last.details.no_echo
+
+
+async def test_a_payload_that_cannot_be_decoded_is_shown_as_it_is(
+    autojump_clock: MockClock, emulator: Emulator
+) -> None:
+    async with open_peer(emulator) as peer:
+        payload = r'"\ud800"'
+        text = f'{{"type":"event","event":"e","dataType":"json","data":{payload},"ackId":1}}'
+        await peer.websocket.send_message(text)
+        await peer.receive()
+        assert messages(emulator)[-1].data == payload.encode()
+
+
+async def test_only_so_many_are_kept(autojump_clock: MockClock) -> None:
+    async with open_emulator(in_memory=True, kept_messages=3) as emulator, open_peer(emulator) as peer:
+        for ack_id in range(1, 6):
+            await peer.ask(type="joinGroup", group="g", ackId=ack_id)
+        assert [each.ack_id for each in messages(emulator)] == [3, 4, 5]
+        assert emulator.received_dropped == 2
+        emulator.clear_received()
+        assert (emulator.received(), emulator.received_dropped) == ([], 0)
+        await peer.ask(type="ping")
+        assert len(emulator.received()) == 1
+
+
+async def test_they_take_only_so_much_memory(autojump_clock: MockClock) -> None:
+    async with open_emulator(in_memory=True, kept_bytes=10_000) as emulator, open_peer(emulator) as peer:
+        for size in (4_000, 4_000, 4_000, 1, 50_000, 1):
+            await peer.ask(type="sendToGroup", group="g", dataType="text", data="a" * size, ackId=size)
+        assert [len(each.data) for each in messages(emulator)] == [1]
+        assert emulator.received_dropped == 5
+        emulator.clear_received()
+        await peer.ask(type="sendToGroup", group="g", dataType="text", data="a" * 9_000, ackId=7)
+        assert len(emulator.received()) == 1
+
+
+async def test_a_line_tells_each(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with (
+        open_peer(emulator, subprotocol=PLAIN, user_id="ann\x1b[2J") as peer,
+        open_service(emulator.connection_string, "chat", connector=emulator.connector) as service,
+    ):
+        await peer.ask(type="sendToGroup", group="g", dataType="text", data="hi\n", ackId=1)
+        await service.send_to_all("x" * 500)
+        await service.user_exists("bob")
+        lines = [str(each) for each in emulator.received()]
+    name = f"{peer.connection_id} ('ann\\x1b[2J')"
+    assert lines == [
+        f"chat: {name} sendToGroup g text 'hi\\n' (ack id 1)",
+        f"POST /api/hubs/chat/:send b'{'x' * 98}...: 202",
+        "HEAD /api/hubs/chat/users/bob: 404",
+    ]
+
+
+async def test_they_are_logged_without_tokens(
+    autojump_clock: MockClock, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="trio_webpubsub.emulator")
+    url = emulator.client_url("chat")
+    async with (
+        open_peer(emulator) as peer,
+        open_service(emulator.endpoint, "chat", credential=emulator.credential(), connector=emulator.connector) as it,
+    ):
+        await peer.ask(type="joinGroup", group="lobby", ackId=1)
+        access = await it.client_access_url()
+    assert "joinGroup lobby (ack id 1)" in caplog.text
+    assert "POST /api/hubs/chat/:generateToken: 200" in caplog.text
+    for token in (ClientUrl.parse(url).access_token, ClientUrl.parse(access).access_token):
+        assert token is not None
+        assert token not in caplog.text + repr(emulator.received())
