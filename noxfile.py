@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ UNWANTED = {
     "ASYNC913": "misses the checkpoints in a try or a match within a loop",
 }
 """Rules of flake8-async that are off, and why."""
+
+NODE_PACKAGES = (
+    "@azure/web-pubsub@^1.2",
+    "@azure/web-pubsub-client@^1.1",
+    "@azure/web-pubsub-express@^1.0",
+    "express@^4",
+)
+"""What the tests with real peers take from npm."""
 
 SCHEMA = "trio_webpubsub/protocol/webpubsub.proto"
 
@@ -116,9 +125,16 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run the tests with real peers: the official packages, unmodified."""
+    """Run the tests with real peers: the official packages, unmodified; those for JavaScript where node is."""
     session.install("--editable", ".[protobuf]", *group("test"), *group("interop"))
-    session.run("python", "-m", "pytest", "tests/interop", *session.posargs)
+    environment: dict[str, str] = {}
+    if shutil.which("npm") is None:
+        session.warn("there is no npm: the packages for JavaScript are left out")
+    else:
+        scratch = session.create_tmp()
+        session.run("npm", "install", "--prefix", scratch, "--no-save", "--silent", *NODE_PACKAGES, external=True)
+        environment["TRIO_WEBPUBSUB_NODE_MODULES"] = str(Path(scratch, "node_modules").absolute())
+    session.run("python", "-m", "pytest", "tests/interop", *session.posargs, env=environment)
 
 
 @nox.session

@@ -1,11 +1,12 @@
 """Tests with real peers: ``python -m nox -s interop`` installs the official packages and runs them.
 
-Without those packages nothing here is collected.
+Without those packages nothing here is collected; those for JavaScript are there where node is.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -21,7 +22,10 @@ from trio_webpubsub import Client, open_client
 from trio_webpubsub.emulator import Emulator, SelfMadeCertificate, open_emulator
 from trio_webpubsub.service import Service, open_service
 
-collect_ignore_glob = [] if find_spec("azure") is not None else ["test_*.py"]
+if find_spec("azure") is None:
+    collect_ignore_glob = ["test_*.py"]
+elif not os.environ.get("TRIO_WEBPUBSUB_NODE_MODULES"):
+    collect_ignore_glob = ["test_javascript_*.py"]
 
 LIMIT = 50.0
 
@@ -29,11 +33,15 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put up with what the official packages leave behind: sessions and sockets that nobody closed."""
+    """Put up with what the official packages leave behind: sessions, sockets and threads that nobody ended."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
-            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
+            for warning in (
+                "ResourceWarning",
+                "pytest.PytestUnraisableExceptionWarning",
+                "pytest.PytestUnhandledThreadExceptionWarning",
+            ):
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::{warning}"))
 
 
 @dataclass
