@@ -16,9 +16,10 @@ import pytest
 import trio
 import trustme
 
-from trio_webpubsub import Disconnected, open_client
+from trio_webpubsub import ConnectFailed, Disconnected, SendFailed, open_client
 from trio_webpubsub.cli import main
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY
+from trio_webpubsub.listener import Listener, Request, Response, WebSocketRequest
 from trio_webpubsub.protocol.connection_string import ConnectionString
 from trio_webpubsub.protocol.tokens import client_access_token
 from trio_webpubsub.protocol.urls import client_audience, client_url
@@ -164,6 +165,36 @@ async def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
         await client.join_group("lobby")
 
 
+async def test_events_go_to_the_handler_of_the_hub(nursery: trio.Nursery) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def handle(request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        if request.method == "OPTIONS":
+            return Response(status=200, headers=[("WebHook-Allowed-Origin", "*")])
+        asked.append((request.path, request.headers.get("ce-eventname")))
+        return Response(status=200, headers=[("content-type", "text/plain")], body=b"yes")
+
+    async def no_websocket(request: WebSocketRequest) -> None:
+        await request.reject(404)
+
+    (port,) = await nursery.start(partial(Listener(handle, no_websocket).serve, 0))
+    handler = f"http://127.0.0.1:{port}/on/{{hub}}/{{event}}"
+    arguments = ["--hub", "chat", "--anonymous", "--event-handler", handler, "--user-events", "a, b"]
+    async with running(*arguments, "--system-events", "connected") as command:
+        url = f"ws{command.endpoint.removeprefix('http')}/client/hubs/chat"
+        async with open_client(url) as client, client.server_messages() as messages:
+            await client.send_event("a", "hello")
+            assert (await messages.receive()).data == "yes"
+            with pytest.raises(SendFailed):
+                await client.send_event("c", "hello")
+        with pytest.raises(ConnectFailed):
+            async with open_client(url.replace("chat", "other")):
+                pass
+    assert sorted(asked) == [("/on/chat/a", "a"), ("/on/chat/connected", "connected")]
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -172,6 +203,12 @@ async def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
         (["--tls-cert", __file__], "cannot be used"),
         (["--tls-cert", "cert.pem", "--tls-self-made", "authority.pem"], "either given or self-made"),
         (["--access-key", ""], "empty"),
+        (["--user-events", "*"], "without an --event-handler"),
+        (["--system-events", "connect"], "without an --event-handler"),
+        (["--event-handler", "nowhere"], "URL"),
+        (["--event-handler", "http://localhost/", "--system-events", "connect,joined"], "some of connect, connected"),
+        (["--event-handler", "http://localhost/", "--user-events", "1"], "event name"),
+        (["--hub", "a b", "--anonymous"], "hub name"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(

@@ -8,16 +8,26 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import trio
 
 from ._shell.groups import leaves
 from .demo import run_demo
-from .emulator import DEFAULT_ACCESS_KEY, DEFAULT_PORT, Emulator, SelfMadeCertificate, open_emulator
+from .emulator import (
+    DEFAULT_ACCESS_KEY,
+    DEFAULT_PORT,
+    Emulator,
+    EventHandler,
+    SelfMadeCertificate,
+    SystemEvent,
+    open_emulator,
+)
+from .emulator.handlers import EVERY_HUB, SYSTEM_EVENTS
 from .emulator.live_log import LiveLog
 from .errors import WebPubSubError
 
@@ -82,6 +92,19 @@ def _describe_emulator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help="the port to listen on, 0 for a free one (%(default)s)"
     )
+    parser.add_argument("--hub", help="the hub that the settings below are for; by default every hub")
+    parser.add_argument("--anonymous", action="store_true", help="let clients in that have no token")
+    parser.add_argument(
+        "--event-handler", metavar="URL", help="where the events of clients go; {hub} and {event} stand for the names"
+    )
+    parser.add_argument(
+        "--user-events", metavar="NAMES", help="the user events that go there, with commas between them (all)"
+    )
+    parser.add_argument(
+        "--system-events",
+        metavar="NAMES",
+        help=f"the system events that go there, with commas between them ({','.join(SYSTEM_EVENTS)})",
+    )
     parser.add_argument(
         "--access-key", default=DEFAULT_ACCESS_KEY, metavar="KEY", help="signs and checks all tokens (%(default)s)"
     )
@@ -98,23 +121,21 @@ def _describe_emulator(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_emulator(options: argparse.Namespace) -> int:
-    status = 0
+    status = 1
     try:
-        trio.run(_serve_until_told, options)
-    except* KeyboardInterrupt:
-        # The first Ctrl-C takes leave of the clients. This is the second one.
-        status = INTERRUPTED
+        status = trio.run(_serve_until_told, options)
     except* (OSError, ValueError, ImportError) as group:
         for error in leaves(group):
             print(f"The emulator cannot start: {error}", file=sys.stderr)
-        status = 1
     return status
 
 
-async def _serve_until_told(options: argparse.Namespace) -> None:
+async def _serve_until_told(options: argparse.Namespace) -> int:
+    """Serve to the first signal, then take leave of the clients; after a second one of none. Give the exit status."""
     live_log = LiveLog(partial(_write_all, sys.stdout.fileno()))
-    async with trio.open_nursery() as nursery:
-        with _logging_to(live_log):
+    hurried = trio.Event()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, _logging_to(live_log):
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(live_log.run)
             async with open_emulator(
                 host=options.host,
@@ -122,13 +143,21 @@ async def _serve_until_told(options: argparse.Namespace) -> None:
                 access_key=options.access_key,
                 secondary_key=options.secondary_key,
                 ssl_context=_tls(options),
+                anonymous_hubs=[options.hub or "*"] if options.anonymous else [],
+                event_handlers={options.hub or EVERY_HUB: _event_handlers(options)},
             ) as emulator:
-                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    _welcome(emulator, options)
-                    async for _ in signals:
-                        break
+                _welcome(emulator, options)
+                await anext(signals)
+                nursery.start_soon(_hurry, signals, emulator, hurried)
             await live_log.finish()
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+    return INTERRUPTED if hurried.is_set() else 0
+
+
+async def _hurry(signals: AsyncIterator[int], emulator: Emulator, hurried: trio.Event) -> None:
+    await anext(signals)
+    hurried.set()
+    emulator.restart()  # which leaves nobody to wait for
 
 
 def _welcome(emulator: Emulator, options: argparse.Namespace) -> None:
@@ -137,6 +166,17 @@ def _welcome(emulator: Emulator, options: argparse.Namespace) -> None:
     if options.access_key != DEFAULT_ACCESS_KEY:  # which is no secret
         shown = shown.replace(options.access_key, "<the access key>")
     print(f"Connection string: {shown}", flush=True)
+
+
+def _event_handlers(options: argparse.Namespace) -> list[EventHandler]:
+    names: str | None = options.system_events
+    if options.event_handler is None:
+        if options.user_events is not None or names is not None:
+            raise ValueError("there are --user-events or --system-events without an --event-handler")
+        return []
+    chosen = SYSTEM_EVENTS if names is None else [each for name in names.split(",") if (each := name.strip().lower())]
+    user_events = "*" if options.user_events is None else options.user_events
+    return [EventHandler(options.event_handler, user_events, cast("Collection[SystemEvent]", chosen))]
 
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
