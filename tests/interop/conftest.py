@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from trio_webpubsub import Client, open_client
-from trio_webpubsub.emulator import Emulator, SelfMadeCertificate, open_emulator
+from trio_webpubsub.emulator import Emulator, EventHandler, HandlerLimits, SelfMadeCertificate, open_emulator
 from trio_webpubsub.service import Service, open_service
 
 if find_spec("azure") is None:
@@ -65,6 +65,26 @@ class Opened:
         return open_service(self.emulator.connection_string, "chat", ssl_context=self.ssl_context)
 
 
+async def answer_events(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Handle events, as an ASGI app: ``fail`` without success, ``quiet`` without a reply, all others with an echo."""
+    if scope["type"] != "http":
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    headers = dict(scope["headers"])
+    event = headers.get(b"ce-eventname")
+    status, answer = {b"fail": (500, b""), b"quiet": (204, b"")}.get(event, (200, body))
+    told = [(b"webhook-allowed-origin", b"*"), (b"content-type", headers.get(b"content-type", b"text/plain"))]
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": answer})
+
+
+HASTE = HandlerLimits(retry_delays=[0.01])
+HANDLER = EventHandler("http://localhost/{event}", system_events=[], app=answer_events)
+
+
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
     """See to it that what is left behind is noticed here, where it is put up with."""
@@ -88,11 +108,13 @@ async def opened(
     """An emulator on a port, over http and over TLS, which the official packages trust as well."""
     with trio.fail_after(LIMIT):
         if request.param == "http":
-            async with open_emulator() as emulator:
+            async with open_emulator(event_handlers=[HANDLER], handler_limits=HASTE) as emulator:
                 yield Opened(emulator, None, None)
         else:
             authority = trust(certificate, tmp_path_factory.mktemp("authority"), monkeypatch)
-            async with open_emulator(ssl_context=certificate.server_context) as emulator:
+            async with open_emulator(
+                ssl_context=certificate.server_context, event_handlers=[HANDLER], handler_limits=HASTE
+            ) as emulator:
                 yield Opened(emulator, certificate.client_context, authority)
 
 

@@ -41,6 +41,7 @@ class Node:
         self._answers: dict[int, dict[str, Any]] = {}
         self._numbers = count(1)
         self._changed = trio.Event()
+        self._has_ended = False
 
     async def do(self, name: str, *arguments: Any, on: str | None = None) -> Any:
         """Call a method ``on`` what was opened, or a command of the driver."""
@@ -48,7 +49,7 @@ class Node:
         command = {"id": number, "on": on, "do": name, "with": arguments}
         await self._stdin.send_all(json.dumps(command, default=_encode).encode() + b"\n")
         while number not in self._answers:
-            await self._changed.wait()
+            await self._change()
         answer = self._answers.pop(number)
         if "error" in answer:
             raise NodeError(answer["error"])
@@ -60,8 +61,12 @@ class Node:
     async def wait_for(self, kind: str, count: int = 1) -> list[Any]:
         """Wait until something of this kind was told so often, and give all of it."""
         while len(self.of(kind)) < count:
-            await self._changed.wait()
+            await self._change()
         return self.of(kind)
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+        assert not self._has_ended, "node has ended"
 
     async def read(self, stdout: trio.abc.ReceiveStream) -> None:
         """Take what the driver writes."""
@@ -77,6 +82,8 @@ class Node:
                     self._answers[told["id"]] = told
             self._changed.set()
             self._changed = trio.Event()
+        self._has_ended = True
+        self._changed.set()
 
 
 @asynccontextmanager

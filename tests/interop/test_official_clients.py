@@ -117,6 +117,32 @@ async def test_what_is_forbidden_is_told(opened: Opened, open_official: OpenOffi
         await official.join("lobby")
 
 
+async def test_events_are_answered(opened: Opened, official: Official) -> None:
+    sent = [("text", "ü"), ("json", {"a": [1]}), ("binary", b"\x00\xff")]
+    for data_type, data in sent:
+        await official.send_event("echo", data, data_type)
+    got = await official.happened.data(len(sent), "server-message")
+    assert sorted(map(repr, got)) == sorted(repr(data) for _, data in sent)
+    await official.send_event("quiet", "no reply")
+    await official.send_event("echo", "no ack", ack=False)
+    assert "no ack" in await official.happened.data(len(sent) + 1, "server-message")
+
+
+async def test_events_that_fail_are_told(opened: Opened, open_official: OpenOfficial) -> None:
+    async with open_official(opened.emulator.client_url("chat", user_id="ann"), retries=0) as official:
+        with pytest.raises(Refused, match="InternalServerError"):
+            await official.send_event("fail", "please")
+        await official.send_event("echo", "still here")
+        assert await official.happened.data(1, "server-message") == ["still here"]
+
+
+async def test_an_event_is_handled_once_under_its_id(opened: Opened, official: Official) -> None:
+    await official.send_event("echo", "once", ack_id=77)
+    await official.send_event("echo", "once", ack_id=77)
+    await official.send_event("echo", "end")
+    assert sorted(await official.happened.data(2, "server-message")) == ["end", "once"]
+
+
 async def test_after_a_cut_the_session_goes_on(opened: Opened, official: Official) -> None:
     async with opened.our_service() as service:
         await official.join("lobby")

@@ -46,6 +46,10 @@ const commands = {
     here.client = client;
   },
 
+  async invoke(event, data, dataType) {
+    return await here.client.invokeEvent(event, data, dataType);
+  },
+
   openService(connectionString, hub) {
     here.service = new WebPubSubServiceClient(connectionString, hub, { allowInsecureConnection: true });
   },
@@ -75,7 +79,8 @@ const commands = {
         if (eventName === "fail") return response.fail(500, "no");
         if (eventName === "quiet") return response.success();
         response.setState("visits", (states.visits ?? 0) + 1);
-        response.success(request.dataType === "json" ? JSON.stringify(request.data) : request.data, request.dataType);
+        const { data, dataType } = request;
+        response.success({ json: JSON.stringify, text: String, binary: Buffer.from }[dataType](data), dataType);
       },
       onConnected: (request) => told("handled-connected")(request.context.connectionId),
       onDisconnected: (request) => told("handled-disconnected")(request.context.connectionId),
