@@ -38,7 +38,7 @@ UNWANTED = {
 NODE_PACKAGES = (
     "@azure/web-pubsub@^1.2",
     "@azure/web-pubsub-client@^1.1",
-    "@azure/web-pubsub-express@^1.0",
+    "@azure/web-pubsub-express@^1.1",
     "express@^4",
 )
 """What the tests with real peers take from npm."""
@@ -151,6 +151,14 @@ def bench(session: nox.Session) -> None:
     session.install("--editable", ".", *group("test"), *group("interop"))
     for program in sorted(Path("tests/benchmarks").glob("bench_*.py")):
         session.run("python", str(program))
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Spoil far more input than the tests do."""
+    session.install("--editable", ".", *group("test"))
+    rounds = {"FUZZ_ROUNDS": "200000"}
+    session.run("python", "-m", "pytest", "--timeout=3600", "tests/fuzz", *session.posargs, env=rounds)
 
 
 @nox.session

@@ -56,6 +56,7 @@ class HttpConnection:
         """
         if self._stopping:
             return None
+        self._method = ""
         event: object = None
         begun = self._received > 0
         timeout = self._limits.head_timeout if begun else self._limits.idle_timeout
@@ -75,6 +76,7 @@ class HttpConnection:
             return None
         if not isinstance(event, h11.Request):
             return None
+        self._method = event.method.decode("ascii")
         if self._received - len(self._h11.trailing_data[0]) > self._limits.head_size:
             raise Refused(431)
         return self._read_head(event)
@@ -166,7 +168,6 @@ class HttpConnection:
         target = event.target.decode("ascii")
         origin = _ORIGIN.match(target)
         path, _, query = target[origin.end() if origin else 0 :].partition("?")
-        self._method = event.method.decode("ascii")
         return Request(method=self._method, path=path or "/", query=query, headers=headers)
 
     async def _respond(self, response: Response, *, last: bool) -> None:
