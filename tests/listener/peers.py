@@ -64,12 +64,13 @@ async def serving(
     handle_websocket: WebSocketHandler = echo,
     *,
     limits: Limits | None = None,
+    too_large: Response | None = None,
 ) -> AsyncGenerator[Served]:
     """Run a listener; everything is over within so many virtual seconds, or the test fails."""
     with trio.fail_after(10_000):
         await trio.lowlevel.checkpoint()
         async with trio.open_nursery() as nursery:
-            listener = Listener(handle_request, handle_websocket, limits=limits)
+            listener = Listener(handle_request, handle_websocket, limits=limits, too_large=too_large)
             yield Served(listener, listener.connector(nursery), nursery)
             nursery.cancel_scope.cancel()
 

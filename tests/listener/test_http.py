@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.listener.peers import Served, describe, read_all, read_answer, serving, statuses
 from trio_webpubsub._shell.http import ConnectorTransport
@@ -418,3 +418,50 @@ async def test_a_handler_that_gives_no_response_ends_only_its_connection(caplog:
         assert await read_all(stream) == b""
         assert (await served.connect()) is not None
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        (b"HEAD /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", [431]),
+        (b"HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\n\r\n", [413]),
+        (b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\nnonsense\r\n\r\n", [200, 400]),
+    ],
+)
+async def test_a_refusal_fits_the_method(
+    requests: bytes, expected: list[int], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as served:
+        stream = await served.connect()
+        await stream.send_all(requests)
+        await stream.send_eof()
+        answer = await read_all(stream)
+        assert statuses(answer) == expected
+        assert answer.endswith(b"\r\n\r\nBad Request" if expected[-1] == 400 else b"\r\n\r\n")
+    assert caplog.records == []
+
+
+async def test_only_so_many_connections_are_served_at_once(autojump_clock: MockClock) -> None:
+    async with serving(limits=Limits(connections=2)) as served:
+        first, second = await served.connect(), await served.connect()
+        third = await served.connect()
+        assert statuses(await read_all(third)) == [503]
+        await first.send_all(GET)
+        assert (await read_answer(first))[0] == 200
+        await second.aclose()
+        await wait_all_tasks_blocked()
+        fourth = await served.connect()
+        await fourth.send_all(GET)
+        assert (await read_answer(fourth))[0] == 200
+
+
+async def test_the_answer_to_a_body_that_is_too_large_can_be_chosen(autojump_clock: MockClock) -> None:
+    chosen = Response(status=400, body=b"chosen")
+    async with serving(limits=Limits(body_size=10), too_large=chosen) as served:
+        for request in (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nxxxxxxxxxxx\r\n",
+        ):
+            stream = await served.connect()
+            await stream.send_all(request)
+            assert await read_answer(stream) == (400, b"chosen")
