@@ -132,7 +132,8 @@ class RestApi:
     def _run(self, route: _Route, match: re.Match[str], request: Request, now: float, hub_now: float) -> Response:
         self._authenticate(request, now)
         parameters = _parameters(request)
-        hub = self._hubs.hub(checked(check_hub, decoded(match["hub"])))
+        # Whoever is not connected cannot be reached, so nobody needs a new hub for that.
+        hub = self._hubs.hub(checked(check_hub, decoded(match["hub"])), keep=False)
         host = request.headers.get("host") or self._endpoint_host
         call = Call(
             hub=hub,

@@ -17,6 +17,7 @@ from ..listener import Request, Response
 from ..protocol.names import check_connection_id, check_group
 from ..protocol.roles import Permission
 from .hub import Effect, Hub
+from .hub.lifetimes import TooManyGroups
 from .hub.registry import Connection
 from .hub.roles import TooManyRules
 from .rest_requests import (
@@ -170,7 +171,7 @@ def list_members(call: Call) -> Response:
 def add_connection_to_group(call: Call) -> Response:
     """Put a connection into a group."""
     group = call.group
-    call.perform(call.hub, call.hub.join([call.connection()], [group]))
+    _join(call, [call.connection()], [group])
     return _OK
 
 
@@ -194,7 +195,7 @@ def add_user_to_group(call: Call) -> Response:
     connections = call.hub.registry.select(user_id=call.user_id)
     if not connections:
         raise Refused(404, "The user has no connection.", code=_NO_USER, target="User")
-    call.perform(call.hub, call.hub.join(connections, [group]))
+    _join(call, connections, [group])
     return _OK
 
 
@@ -214,7 +215,7 @@ def remove_user_from_all_groups(call: Call) -> Response:
 def add_to_groups(call: Call) -> Response:
     """Put all connections that a filter fits into groups."""
     groups, fits = bulk_of(call.request, call.message_size)
-    call.perform(call.hub, call.hub.join(call.hub.registry.select(fits=fits), groups))
+    _join(call, call.hub.registry.select(fits=fits), groups)
     return _OK
 
 
@@ -266,6 +267,14 @@ def _send(call: Call, connections: list[Connection], group: str | None = None) -
 def _closing_message(call: Call) -> str:
     reason = call.parameters.one("reason")
     return "Application server closed the connection." + (f" Reason: {reason}" if reason else "")
+
+
+def _join(call: Call, connections: list[Connection], groups: list[str]) -> None:
+    try:
+        effects = call.hub.join(connections, groups)
+    except TooManyGroups as error:
+        raise Refused(409, str(error), code="Error.Conflict", target="Group") from None
+    call.perform(call.hub, effects)
 
 
 def _leave_all(call: Call, connections: list[Connection]) -> None:

@@ -95,14 +95,20 @@ class Hub:
             subprotocol = first_known(request.subprotocols)
         elif subprotocol not in request.subprotocols:
             return Reject(transport, 500, "The event handler chose a subprotocol that the client does not offer.")
-        self._accepted[transport] = Connection(
+        limits = self._limits
+        if len(self.registry.connections) + len(self._accepted) >= limits.connections:
+            return Reject(transport, 429, f"The hub has {limits.connections:,} connections, and takes no more.")
+        connection = Connection(
             request,
             subprotocol=subprotocol,
             user_id=(request.user_id if answer.user_id is None else answer.user_id) or None,
             roles=request.roles if answer.roles is None else answer.roles,
             groups=request.groups if answer.groups is None else answer.groups,
-            limits=self._limits,
+            limits=limits,
         )
+        if len(connection.groups) > limits.groups:
+            return Reject(transport, 400, f"A connection is in at most {limits.groups:,} groups.")
+        self._accepted[transport] = connection
         return Upgrade(transport, subprotocol)
 
     def transport_opened(self, transport: Transport) -> Effects:
@@ -244,8 +250,15 @@ class Hub:
         return effects
 
     def join(self, connections: Iterable[Connection], groups: Iterable[str]) -> Effects:
-        """Make connections members of groups; nothing happens where they are."""
+        """Make connections members of groups; nothing happens where they are.
+
+        Raises:
+            TooManyGroups: for one of them these are too many; nothing changed.
+        """
+        connections, groups = list(connections), list(groups)
         effects: Effects = []
+        for connection in connections:
+            self._lifetimes.check_room(connection, groups)
         for connection in connections:
             for group in groups:
                 self._lifetimes.join(connection, group, effects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import TypeAlias
 
 from ...protocol.wire import DisconnectedMessage
@@ -21,6 +21,13 @@ SLOW_CLIENT = "SlowClient"
 WINDOW_PASSED = "The client did not come back in time."
 
 
+class TooManyGroups(Exception):
+    """A connection would be in more groups than it may be in."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A connection is in at most {most:,} groups.")
+
+
 class Lifetimes:
     """Begins and ends connections, and tells those who handle events about it."""
 
@@ -33,6 +40,7 @@ class Lifetimes:
         self.stalled: set[str] = set()
         """Connections with so many waiting requests that no more should be read."""
         self._recovery_window = limits.recovery_window
+        self._most_groups = limits.groups
         self._announced = announced
         # When the windows of sessions without a transport end. All windows are equally long, so the first ends first.
         self._expiries: dict[str, float] = {}
@@ -96,6 +104,15 @@ class Lifetimes:
             effects.append(Notify(notice, connection.id, connection.user_id, connection.subprotocol, detail))
 
     # Memberships
+
+    def check_room(self, connection: Connection, groups: Iterable[str]) -> None:
+        """Check that a connection may become a member of these groups too.
+
+        Raises:
+            TooManyGroups: it may not.
+        """
+        if len(connection.groups.keys() | set(groups)) > self._most_groups:
+            raise TooManyGroups(self._most_groups)
 
     def join(self, connection: Connection, group: str, effects: Effects) -> None:
         """Make a connection a member; one that has ended stays out."""

@@ -16,7 +16,7 @@ from ...protocol.names import check_event, check_group
 from .deliveries import Deliveries
 from .effects import AskEvent, Effect, Send, Token, Withdraw
 from .inputs import EventAnswer, EventFailed
-from .lifetimes import Lifetimes
+from .lifetimes import Lifetimes, TooManyGroups
 from .limits import HubLimits
 from .registry import Connection, Request
 
@@ -214,8 +214,14 @@ class Requests:
                 return wire.WireError("BadRequest", f"A message lives at most {self._limits.ttl_seconds} seconds.")
             if not connection.roles.allow("sendToGroup", request.group):
                 return wire.WireError("Forbidden", "No role of this connection allows to send to the group.")
-        elif not connection.roles.allow("joinLeaveGroup", request.group):
+            return None
+        if not connection.roles.allow("joinLeaveGroup", request.group):
             return wire.WireError("Forbidden", "No role of this connection allows to join or leave the group.")
+        if isinstance(request, wire.JoinGroup):
+            try:
+                self._lifetimes.check_room(connection, [request.group])
+            except TooManyGroups as error:
+                return wire.WireError("BadRequest", str(error))
         return None
 
     def _refuse(self, connection: Connection, ack_id: int | None, error: wire.WireError, effects: Effects) -> None:
