@@ -21,30 +21,19 @@ async def test_who_does_not_read_is_cut_and_the_others_get_everything(
     autojump_clock: MockClock, subprotocol: str
 ) -> None:
     limits = HubLimits(queued_bytes=200_000, unacknowledged_bytes=200_000)
-    async with open_emulator(in_memory=True, limits=limits) as emulator, trio.open_nursery() as nursery:
-        async with (
-            open_peer(emulator, subprotocol=PLAIN, groups=["g"]) as reader,
-            open_peer(emulator, subprotocol=subprotocol, groups=["g"]) as slow,
-            open_peer(emulator) as sender,
-        ):
-            got: list[str] = []
-
-            async def read() -> None:
-                for _ in range(100):
-                    got.append((await reader.receive())["data"])
-
-            nursery.start_soon(read)
-            slow.websocket._recv_channel.close()  # its library would read into memory of its own
-            for number in range(100):
-                text = f"{number} {'x' * 10_000}"
-                await sender.ask(type="sendToGroup", group="g", dataType="text", data=text, ackId=number)
-            await wait_all_tasks_blocked()
-            assert len(got) == 100
-            assert slow.connection_id not in emulator.groups("chat")["g"]
-            (link,) = [
-                link for link in emulator._switchboard.links.values() if link.language == PLAIN
-            ]  # the reader's: all that is queued has gone
-            assert link.websocket.queued_bytes == 0
+    async with (
+        open_emulator(in_memory=True, limits=limits) as emulator,
+        open_peer(emulator, subprotocol=PLAIN, groups=["g"]) as reader,
+        open_peer(emulator, subprotocol=subprotocol, groups=["g"]) as slow,
+        open_peer(emulator) as sender,
+    ):
+        for number in range(100):
+            text = f"{number} {'x' * 10_000}"
+            await sender.ask(type="sendToGroup", group="g", dataType="text", data=text, ackId=number)
+            assert (await reader.receive())["data"] == text
+        assert emulator.groups("chat") == {"g": [reader.connection_id]}
+        # It gets what was on its way, and no more.
+        assert (await slow.closed())[0] == 1006
 
 
 async def test_a_client_that_gives_no_sign_of_life_is_cut(autojump_clock: MockClock) -> None:
@@ -115,7 +104,7 @@ async def test_half_a_frame_holds_up_nobody_else(autojump_clock: MockClock, emul
         await slow.receive()
         for position in range(0, 20_000, 1_000):
             await slow.stream.send_all(frame[position : position + 1_000])
-            await trio.sleep(1)
+            await trio.sleep(0.5)
             assert await peer.ask(type="ping") == {"type": "pong"}
         await slow.stream.send_all(frame[20_000:])
         assert (await slow.receive())["success"]
@@ -146,7 +135,7 @@ async def test_a_flood_of_requests_leaves_room_for_others(autojump_clock: MockCl
         (encode_frame(b"nonsense", mask_key=MASK), 1007),
         (encode_frame(b'{"type":"unheard-of"}', mask_key=MASK), 1007),
         (encode_frame(b"\xff", mask_key=MASK), 1007),
-        (encode_frame(b"x" * 1_048_577, mask_key=MASK), 1009),
+        (encode_frame(b"x" * 1_048_577, mask_key=MASK)[:20], 1009),
         (encode_frame(b"{}"), 1002),  # not masked
         (b"\xf1\x80" + MASK, 1002),  # reserved bits
         (b"\x83\x80" + MASK, 1002),  # reserved opcode

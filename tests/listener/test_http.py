@@ -445,14 +445,20 @@ async def test_only_so_many_connections_are_served_at_once(autojump_clock: MockC
     async with serving(limits=Limits(connections=2)) as served:
         first, second = await served.connect(), await served.connect()
         third = await served.connect()
-        assert statuses(await read_all(third)) == [503]
+        await third.send_all(GET)
+        assert (await read_answer(third))[0] == 503
+        fourth, fifth = await served.connect(), await served.connect()
+        assert (await read_answer(fourth))[0] == 503
+        assert await fifth.receive_some() == b""  # one more than there is room for refusals
+        await third.aclose()
+        await fourth.aclose()
         await first.send_all(GET)
         assert (await read_answer(first))[0] == 200
         await second.aclose()
         await wait_all_tasks_blocked()
-        fourth = await served.connect()
-        await fourth.send_all(GET)
-        assert (await read_answer(fourth))[0] == 200
+        last = await served.connect()
+        await last.send_all(GET)
+        assert (await read_answer(last))[0] == 200
 
 
 async def test_the_answer_to_a_body_that_is_too_large_can_be_chosen(autojump_clock: MockClock) -> None:

@@ -29,7 +29,6 @@ WebSocketHandler: TypeAlias = Callable[[WebSocketRequest], Awaitable[None]]
 
 _GOING_AWAY = 1001
 _FAILED = Refused(500).response
-_FULL = Refused(503, ("retry-after", "1")).response
 
 # What is logged says nothing of the request: its URL and headers may hold tokens.
 _logger = logging.getLogger(__name__)
@@ -194,10 +193,12 @@ class Listener:
     async def _serve(self, http: HttpConnection, wire: CuttableStream) -> None:
         if self._stopping.is_set():
             return
-        if len(self._connections) > self._limits.connections:
-            await http.refuse(_FULL)
-            return
+        crowd = len(self._connections) / self._limits.connections
+        if crowd > 2:
+            return  # there is no room even for refusals
         try:
+            if crowd > 1:
+                raise Refused(503, ("Retry-After", "1"))
             while (head := await http.receive_head()) is not None:
                 if asks_for_websocket(head):
                     check_upgrade(head)
