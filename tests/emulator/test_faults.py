@@ -244,3 +244,13 @@ async def test_over_tcp_a_connection_can_be_cut_within_a_message() -> None:
         emulator.cut(peer.connection_id, "eof", after_bytes=10)
         await peer.send(type="sendToGroup", group="g", dataType="text", data="a" * 50)
         assert (await peer.closed())[0] == 1006
+
+
+async def test_over_tcp_a_link_can_be_slow() -> None:
+    async with open_emulator() as emulator, open_peer(emulator) as peer:
+        with emulator.slow_links(1):
+            await peer.send(type="ping")
+            with trio.move_on_after(0.1) as scope:
+                await peer.receive()
+            assert scope.cancelled_caught
+        assert await peer.receive() == {"type": "pong"}

@@ -82,6 +82,7 @@ class ReceivedRequest:
 
 
 Received: TypeAlias = ReceivedMessage | ReceivedRequest
+"""What the emulator was sent, by a client or by an application server."""
 
 
 class Record:
