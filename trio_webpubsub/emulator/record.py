@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,16 +14,7 @@ from ..protocol.errors import InvalidPayload
 from ..protocol.payloads import data_of
 from .hub.registry import Connection
 
-_TYPES: dict[type[wire.Upstream], str] = {
-    wire.JoinGroup: "joinGroup",
-    wire.LeaveGroup: "leaveGroup",
-    wire.SendToGroup: "sendToGroup",
-    wire.SendEvent: "event",
-    wire.Invoke: "invoke",
-    wire.CancelInvocation: "cancelInvocation",
-    wire.SequenceAck: "sequenceAck",
-    wire.Ping: "ping",
-}
+_DETAILS = ("no_echo", "ttl_seconds", "metadata", "invocation_id", "sequence_id")
 _OVERHEAD = 500
 """Bytes that an entry takes besides its payload, about."""
 _SHOWN = 100
@@ -49,8 +40,9 @@ class ReceivedMessage:
     """Decoded; ``bytes`` if it is binary, or not what its data type says."""
     data_type: str | None = None
     ack_id: int | None = None
-    details: wire.Upstream = field(repr=False)
-    """All of it."""
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else the message says, if it does: ``no_echo``, ``ttl_seconds``, ``metadata``, ``invocation_id``,
+    ``sequence_id``."""
 
     def __str__(self) -> str:
         named = [part for part in (self.group, self.event) if part is not None]
@@ -141,14 +133,19 @@ def _message(now: float, hub: str, connection: Connection, message: wire.Upstrea
         hub=hub,
         connection_id=connection.id,
         user_id=connection.user_id,
-        type=_TYPES[type(message)],
+        type=_type(message),
         group=getattr(message, "group", None),
         event=getattr(message, "event", None),
         data=None if payload is None else _data(payload),
         data_type=None if payload is None else payload.data_type,
         ack_id=getattr(message, "ack_id", None),
-        details=message,
+        details={name: value for name in _DETAILS if (value := getattr(message, name, None))},
     )
+
+
+def _type(message: wire.Upstream) -> str:
+    name = type(message).__name__
+    return "event" if name == "SendEvent" else name[0].lower() + name[1:]
 
 
 def _data(payload: wire.Payload) -> Any:
