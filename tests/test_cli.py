@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -154,7 +155,7 @@ async def test_tls_with_a_self_made_certificate(tmp_path: Path) -> None:
 
 
 async def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
-    authority = trustme.CA()
+    authority: Any = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))

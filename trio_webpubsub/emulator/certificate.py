@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 
 class SelfMadeCertificate:
@@ -29,7 +30,7 @@ class SelfMadeCertificate:
             import trustme
         except ImportError as error:
             raise ImportError("a self-made certificate takes the extra: pip install trio-webpubsub[tls]") from error
-        authority = trustme.CA()
+        authority: Any = trustme.CA()  # whose types name pyOpenSSL's, which need not be there
         self.server_context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         """For ``open_emulator(ssl_context=...)``."""
         self.client_context: ssl.SSLContext = ssl.create_default_context()

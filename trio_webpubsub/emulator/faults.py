@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
@@ -236,7 +236,7 @@ class Faults:
         return link.websocket
 
     @contextmanager
-    def _ack_fault(self, connection_id: str | None, handle: Callable[[SendNow], None]) -> Iterator[None]:
+    def _ack_fault(self, connection_id: str | None, handle: Callable[[SendNow], None]) -> Generator[None]:
         if connection_id is not None and not any(
             connection_id in hub.registry.connections for hub in self._switchboard.hubs
         ):

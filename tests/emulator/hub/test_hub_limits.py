@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.emulator.hub.driver import PLAIN, error_name, make_hub, open_connection
@@ -11,9 +13,9 @@ from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.wire import Ack, JoinGroup, LeaveGroup
 
 
-def connect(hub: Hub, transport: int, **details: object) -> Upgrade | Reject:
+def connect(hub: Hub, transport: int, groups: Sequence[str] | None = None) -> Upgrade | Reject:
     hub.connect(transport, ConnectRequest(connection_id=f"c-{transport}", subprotocols=[PLAIN]))
-    return hub.answer_connect(transport, ConnectAccepted(**details))  # type: ignore[arg-type]
+    return hub.answer_connect(transport, ConnectAccepted(groups=groups))
 
 
 def test_a_hub_takes_so_many_connections() -> None:
