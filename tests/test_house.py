@@ -38,6 +38,7 @@ ALLOWED_IN_ONE_MODULE = {
     "protocol.protobuf_downstream": {"google"},
     "protocol.protobuf_upstream": {"google"},
     "protocol.webpubsub_pb2": {"google"},
+    "webhooks.entra": {"httpx", "jwt", "msgspec"},
     "webhooks.serve": {"listener"},
     "emulator.certificate": {"trustme"},
     "emulator.directory": {"jwt"},

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -32,6 +32,23 @@ _FAILED = Refused(500).response
 
 # What is logged says nothing of the request: its URL and headers may hold tokens.
 _logger = logging.getLogger(__name__)
+
+
+async def open_listeners(
+    port: int, *, host: str | None, ssl_context: ssl.SSLContext | None
+) -> tuple[list[trio.abc.Listener[trio.abc.Stream]], tuple[int, ...]]:
+    """Listen on a TCP port; give the listeners and their ports, one for each address of ``host``.
+
+    Raises:
+        OSError: The port cannot be had.
+
+    Cancellation: Nothing is left open.
+    """
+    sockets = await trio.open_tcp_listeners(port, host=host)
+    ports = tuple(int(listener.socket.getsockname()[1]) for listener in sockets)
+    if ssl_context is None:
+        return list(sockets), ports
+    return [trio.SSLListener(each, ssl_context, https_compatible=True) for each in sockets], ports
 
 
 class Listener:
@@ -89,15 +106,19 @@ class Listener:
 
         Cancellation: All connections made here are closed at once.
         """
-        sockets = await trio.open_tcp_listeners(port, host=host)
-        ports = tuple(int(listener.socket.getsockname()[1]) for listener in sockets)
-        listeners: list[trio.abc.Listener[trio.abc.Stream]] = [
-            listener if ssl_context is None else trio.SSLListener(listener, ssl_context, https_compatible=True)
-            for listener in sockets
-        ]
+        listeners, ports = await open_listeners(port, host=host, ssl_context=ssl_context)
+        task_status.started(ports)
+        await self.accept(listeners)
+
+    async def accept(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
+        """Serve the connections that listeners give, until `shutdown`; the listeners are closed.
+
+        Cancellation: All connections made here are closed at once.
+        """
         async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
-            accepting.start_soon(partial(trio.serve_listeners, self.handle, listeners, handler_nursery=connections))
-            task_status.started(ports)
+            accepting.start_soon(
+                partial(trio.serve_listeners, self.handle, list(listeners), handler_nursery=connections)
+            )
             await self._stopping.wait()
             accepting.cancel_scope.cancel()
 

@@ -123,8 +123,8 @@ class EventGate:
 
     def _check_origin(self, headers: Mapping[str, str]) -> str:
         origin = headers.get(ce.ORIGIN, "")
-        if not origin:
-            raise RequestRefused(400, "the header WebHook-Request-Origin is missing")
+        if not origin.isascii() or not origin:
+            raise RequestRefused(400, "the header WebHook-Request-Origin is missing, or no host name")
         if self._origins is not None and not _is_among(origin.lower(), self._origins):
             raise RequestRefused(403, f"the origin {_shown(origin)} is not allowed")
         return origin
@@ -180,7 +180,7 @@ def _origins(allowed: Sequence[str]) -> frozenset[str] | None:
         host = re.sub(r"^[a-z]+://", "", origin.strip().lower()).partition("/")[0]
         if host == "*":
             return None
-        if not host:
+        if not (host and host.isascii() and host.isprintable()):
             raise ValueError(f"{origin!r} is no origin: give the host name of the resource, or its URL")
         hosts.add(host)
     return frozenset(hosts)

@@ -89,8 +89,8 @@ def read_event(head: EventHead, body: bytes) -> Event:
             return kind(**common, state=StoredState(state), group=group, mqtt=mqtt)
 
 
-def answer_connect(request: ConnectRequest, reply: Accept | Reject | None) -> HttpAnswer:
-    """Write the reply to a connect request.
+def answer_connect(request: ConnectRequest, reply: object) -> HttpAnswer:
+    """Write the reply to a connect request: `Accept`, `Reject` or ``None``.
 
     Raises:
         ValueError: The subprotocol is none that the client offered, or the state cannot be stored.
