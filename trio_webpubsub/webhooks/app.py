@@ -230,8 +230,7 @@ class WebhookApp:
         except* (EventRejected, InvalidPayload) as group:
             rejection = next(leaves(group))
             _logger.warning("%s: %r was rejected: %s", self._hub, event, rejection)
-            by_handler = isinstance(rejection, EventRejected)
-            answer = answer_rejection(event, rejection) if by_handler else _failed(event, 400)
+            answer = answer_rejection(event, rejection) if isinstance(rejection, EventRejected) else _failed(event, 400)
         except* DeadlinePassed:
             _logger.error("%s: the handler of %r took longer than its deadline", self._hub, event)
             answer = _failed(event, 504)

@@ -117,13 +117,19 @@ class EntraVerifier:
         return True
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
-        if not self._given:
-            async with self._lock:  # one fetches, and all who wait find what it got
-                age = wall_time() - self._fetched_at
-                if age > _KEYS_KEPT or (key_id not in self._keys and age > _KEYS_ASKED_AGAIN):
+        async with self._lock:  # one fetches, and all who wait find what it got
+            key = self._keys.get(key_id)
+            age = wall_time() - self._fetched_at
+            if not self._given and age > (_KEYS_ASKED_AGAIN if key is None else _KEYS_KEPT):
+                try:
                     self._keys = await self._fetch()
+                except httpx.HTTPError:
+                    if key is None:
+                        raise
+                else:
                     self._fetched_at = wall_time()
-        if (key := self._keys.get(key_id)) is None:
+                    key = self._keys.get(key_id)
+        if key is None:
             raise InvalidToken("the token is signed with a key that the tenant does not have")
         return key
 
