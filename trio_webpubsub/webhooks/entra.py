@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from typing import Any
+from contextlib import aclosing, suppress
+from typing import Any, cast
 
 import httpx
 import jwt
@@ -97,6 +97,7 @@ class EntraVerifier:
         Raises:
             InvalidToken: It is not good; the text says why and never holds the token.
             httpx.HTTPError: The keys cannot be had.
+            trio.TooSlowError: The keys did not come within 10 seconds.
 
         Cancellation: Nothing is lost.
         """
@@ -123,7 +124,7 @@ class EntraVerifier:
             if not self._given and age > (_KEYS_ASKED_AGAIN if key is None else _KEYS_KEPT):
                 try:
                     self._keys = await self._fetch()
-                except httpx.HTTPError:
+                except (httpx.HTTPError, trio.TooSlowError):
                     if key is None:
                         raise
                 else:
@@ -134,17 +135,17 @@ class EntraVerifier:
         return key
 
     async def _fetch(self) -> Mapping[str, jwt.PyJWK]:
-        transport = ConnectorTransport(self._connector)
-        content = b""
-        async with (
-            httpx.AsyncClient(transport=transport, timeout=_KEYS_TIMEOUT) as client,
-            client.stream("GET", self._url) as response,
-        ):
-            response.raise_for_status()
-            async for piece in response.aiter_bytes():
-                content += piece
-                if len(content) > _MAX_KEYS_SIZE:
-                    raise httpx.DecodingError("the tenant's keys are larger than 1 MiB")
+        content = bytearray()
+        with trio.fail_after(_KEYS_TIMEOUT):
+            async with aclosing(ConnectorTransport(self._connector)) as transport:
+                response = await transport.handle_async_request(httpx.Request("GET", self._url))
+                async with aclosing(response):
+                    async for piece in cast("httpx.AsyncByteStream", response.stream):
+                        content += piece
+                        if len(content) > _MAX_KEYS_SIZE:
+                            raise httpx.DecodingError("the tenant's keys are larger than 1 MiB")
+        if response.status_code != 200:
+            raise httpx.DecodingError(f"the tenant's keys were answered with {response.status_code}")
         try:
             return _read_keys(msgspec.json.decode(content, type=_KeySet))
         except (ValueError, RecursionError):
@@ -178,10 +179,15 @@ def _key_id(token: str) -> str:
 
 
 def _checked_claims(token: str, key: jwt.PyJWK) -> Mapping[str, Any]:
-    with suppress(jwt.InvalidTokenError, ValueError, RecursionError):
-        return msgspec.json.decode(_jws.decode(token, key, algorithms=["RS256"]), type=dict[str, Any])
+    payload: bytes | None = None
+    with suppress(jwt.InvalidTokenError, ValueError):
+        payload = _jws.decode(token, key, algorithms=["RS256"])
     # Raised out here, so that PyJWT's errors, which may quote the token, are no part of it.
-    raise InvalidToken("the token is not signed with the tenant's key")
+    if payload is None:
+        raise InvalidToken("the token is not signed with the tenant's key")
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    raise InvalidToken("the token's claims are not a JSON object")
 
 
 def _texts(claims: Mapping[str, Any], name: str) -> list[str]:
