@@ -200,6 +200,21 @@ async def test_a_body_without_a_length_is_limited_too() -> None:
     assert await server.run(echoing(max_body_size=10)) == 413
 
 
+async def test_the_rest_of_a_refused_body_is_thrown_away() -> None:
+    server = Asgi(part(b"x" * 11, more=True), part(b"x", more=True), part(b"x", more=False))
+    assert await server.run(echoing(max_body_size=10)) == 413
+    assert server.messages == []
+
+
+async def test_a_refused_body_that_never_ends_is_left(autojump_clock: MockClock) -> None:
+    large = part(b"x" * 1_000_000, more=True)
+    server = Asgi(*[large] * 30)
+    assert await server.run(echoing(max_body_size=10)) == 413
+    assert len(server.messages) > 10
+    assert await Asgi(part(b"x" * 11, more=True)).run(echoing(max_body_size=10)) == 413
+    assert trio.current_time() >= 5
+
+
 async def test_a_body_that_does_not_come_is_given_up(autojump_clock: MockClock) -> None:
     assert await Asgi(part(b"a", more=True)).run(echoing()) == 408
     assert trio.current_time() >= 30

@@ -6,6 +6,7 @@ Source: the ASGI specification, "HTTP & WebSocket message format" 2.5 and "Lifes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from ..protocol.cloudevents import HttpAnswer
@@ -25,6 +26,10 @@ MAX_HEAD_SIZE = 64 * 1024
 """Bytes of all headers: the state alone may have 16 KiB, metadata 8 KiB, and there are tokens and cookies."""
 BODY_TIMEOUT = 30.0
 """Seconds for a body to arrive."""
+
+
+_DRAIN_TIMEOUT = 5.0
+_MAX_DRAINED = 16 * 1024 * 1024
 
 
 class _PeerLeft(Exception):
@@ -54,15 +59,10 @@ async def _serve_http(answer: Answer, scope: Scope, receive: Receive, send: Send
         result = failure(431)
     else:
         headers = joined_headers(lines)
-
-        async def read() -> bytes:
-            try:
-                return await run_within(BODY_TIMEOUT, lambda: _read_body(headers, receive, max_body_size))
-            except DeadlinePassed:
-                raise RequestRefused(408, "its body did not come in time") from None
-
+        body = _Body(receive, max_body_size, headers.get("content-length", ""))
         try:
-            result = await answer(scope["method"], _paths(scope), headers, read)
+            result = await answer(scope["method"], _paths(scope), headers, body.read)
+            await body.drain()
         except _PeerLeft:
             return
     await send({"type": "http.response.start", "status": result.status, "headers": _written_headers(result)})
@@ -88,21 +88,51 @@ def joined_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-async def _read_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:
-    too_large = RequestRefused(413, f"the body is larger than {limit:,} bytes")
-    length = headers.get("content-length", "")
-    if length.isdecimal() and len(length) < 20 and int(length) > limit:
-        raise too_large
-    body = bytearray()
-    while True:
-        message = await receive()
+class _Body:
+    """The body of a request, which is read or thrown away."""
+
+    def __init__(self, receive: Receive, limit: int, length: str) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._length = int(length) if length.isdecimal() and len(length) < 20 else 0
+        self._more = True
+
+    async def read(self) -> bytes:
+        """Give the body.
+
+        Raises:
+            RequestRefused: It is too large or too slow.
+            _PeerLeft: It will not come.
+        """
+        try:
+            return await run_within(BODY_TIMEOUT, self._read)
+        except DeadlinePassed:
+            raise RequestRefused(408, "its body did not come in time") from None
+
+    async def drain(self) -> None:
+        """Throw away what was not read: a server that is answered before would reset the connection, answer and all."""
+        with suppress(DeadlinePassed):
+            await run_within(_DRAIN_TIMEOUT, self._drain)
+
+    async def _read(self) -> bytes:
+        body = bytearray()
+        while self._more:
+            if max(len(body), self._length) > self._limit:
+                raise RequestRefused(413, f"the body is larger than {self._limit:,} bytes")
+            body += await self._next()
+        return bytes(body)
+
+    async def _drain(self) -> None:
+        left = _MAX_DRAINED
+        while self._more and left > 0:
+            left -= len(await self._next())
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise _PeerLeft
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise too_large
-        if not message.get("more_body", False):
-            return bytes(body)
+        self._more = message.get("more_body", False)
+        return bytes(message.get("body", b""))
 
 
 def _paths(scope: Scope) -> list[str]:
