@@ -38,14 +38,7 @@ async def serve_webhooks(
     Cancellation: No more connections are taken, and those without a request are closed. What is being handled has
     ``stop_timeout`` seconds to be answered; then it is cancelled.
     """
-
-    async def handle(request: Request) -> Response:
-        headers = {name: value if value.isascii() else _as_utf8(value) for name, value in request.headers.items()}
-        answer = await app.handle_request(request.method, unquote(request.path), headers, request.body)
-        return Response(status=answer.status, headers=answer.headers, body=answer.body)
-
-    limits = Limits(head_size=MAX_HEAD_SIZE, body_size=app.max_body_size, body_timeout=BODY_TIMEOUT)
-    listener = Listener(handle, _refuse_websocket, limits=limits)
+    listener = http_listener(app)
     listeners, ports = await open_listeners(port, host=host, ssl_context=ssl_context)
     serving = trio.CancelScope(shield=True)
 
@@ -63,6 +56,18 @@ async def serve_webhooks(
             with trio.CancelScope(shield=True):
                 await listener.shutdown(stop_timeout)
             serving.cancel()
+
+
+def http_listener(app: WebhookApp) -> Listener:
+    """Make a listener that lets an app answer what comes."""
+
+    async def handle(request: Request) -> Response:
+        headers = {name: value if value.isascii() else _as_utf8(value) for name, value in request.headers.items()}
+        answer = await app.handle_request(request.method, unquote(request.path), headers, request.body)
+        return Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+    limits = Limits(head_size=MAX_HEAD_SIZE, body_size=app.max_body_size, body_timeout=BODY_TIMEOUT)
+    return Listener(handle, _refuse_websocket, limits=limits)
 
 
 def _as_utf8(value: str) -> str:
