@@ -40,7 +40,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(trio|httpx|ssl|collections|typing|msgspec|contextlib|datetime|logging|os)\..*"),
     ("py:.*", r"[a-z]+|[A-Z]?[A-Za-z]*(Error|Warning)"),
     ("py:.*", r".*\.(T|M_co)"),
-    ("py:obj", r"trio_webpubsub\.webhooks"),  # until it is there
 ]
 
 

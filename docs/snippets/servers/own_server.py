@@ -1,0 +1,22 @@
+"""Serve the app beside whatever else the program does: python own_server.py."""
+
+import ssl
+
+import trio
+from chat import app
+
+from trio_webpubsub.webhooks import serve_webhooks
+
+
+async def main() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain("certificate.pem")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(
+            lambda task_status: serve_webhooks(app, "0.0.0.0", 8443, ssl_context=context, task_status=task_status)
+        )
+        print("Events come in now.")
+
+
+if __name__ == "__main__":
+    trio.run(main)
