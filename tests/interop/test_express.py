@@ -1,14 +1,13 @@
 """`WebhookApp` and the official JavaScript handler library get the same requests, and answer alike.
 
 Where they do not, `DIFFERENT` says what either answers, and why ours is as it is. Both have the same handlers: those
-below, and those of ``peers/express_handler.mjs``.
+below, and those of ``node/express_handler.mjs``.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import httpx
 import pytest
 import trio
 
+from tests.interop.node_peer import NODE_MODULES
 from tests.webhooks.service import (
     CONNECTED,
     DISCONNECTED,
@@ -41,8 +41,7 @@ from trio_webpubsub.protocol.cloudevents_service import (
 from trio_webpubsub.webhooks import Accept, ConnectRequest, EventRejected, Reject, Reply, UserEvent, WebhookApp
 
 NODE = shutil.which("node")
-DIRECTORY = os.environ.get("NODE_DIRECTORY", "")
-PEER = Path(__file__).parent / "peers" / "express_handler.mjs"
+PEER = Path(__file__).parent / "node" / "express_handler.mjs"
 
 needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed, in which the official handler runs")
 
@@ -320,11 +319,9 @@ def meaning(request: EventRequest, response: httpx.Response) -> object:
 def express() -> Iterator[str]:
     """Run the peer; give its address."""
     assert NODE is not None
-    assert (Path(DIRECTORY) / "node_modules" / "@azure" / "web-pubsub-express").is_dir(), (
-        "NODE_DIRECTORY does not name the directory in which npm has installed @azure/web-pubsub-express and express"
-    )
+    assert NODE_MODULES is not None, "TRIO_WEBPUBSUB_NODE_MODULES does not say where npm has installed the packages"
     command = [NODE, str(PEER), ORIGIN]
-    with subprocess.Popen(command, cwd=DIRECTORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -1,4 +1,4 @@
-"""Mount the app in Starlette or FastAPI: hypercorn --worker-class trio with_starlette:web."""
+"""Mount the app in Starlette: hypercorn --worker-class trio with_starlette:web. FastAPI has the same in web.mount."""
 
 from chat import app
 from starlette.applications import Starlette
@@ -12,4 +12,3 @@ async def home(request: Request) -> PlainTextResponse:
 
 
 web = Starlette(routes=[Route("/", home), Mount("/api/webpubsub", app=app)])
-# FastAPI: web = FastAPI(); web.mount("/api/webpubsub", app)

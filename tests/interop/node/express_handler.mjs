@@ -1,10 +1,10 @@
 // The official JavaScript handler library: node express_handler.mjs ORIGIN prints a port, and serves until stdin ends.
-// Its packages are looked for in the current directory. The handlers do what `on_connect` and `on_user_event` of
-// test_express.py do.
+// The handlers do what `on_connect` and `on_user_event` of test_express.py do.
 
 import { createRequire } from "node:module";
 
-const require = createRequire(process.cwd() + "/");
+// The packages are installed elsewhere.
+const require = createRequire(`${process.env.TRIO_WEBPUBSUB_NODE_MODULES}/`);
 const express = require("express");
 const { WebPubSubEventHandler } = require("@azure/web-pubsub-express");
 
