@@ -34,6 +34,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
     hub: str
     """As the service spells it; upper and lower case do not differ."""
     connection_id: str
+    """Unique; for MQTT clients the client id, which they choose."""
     user_id: str | None
     """``None`` for an anonymous client."""
     event_id: str
@@ -63,6 +64,7 @@ class ConnectRequest(_Event, frozen=True, kw_only=True):
     subprotocols: Sequence[str]
     """What the client offers to speak, in its order."""
     client_certificates: Sequence[ClientCertificate]
+    """What the client shows. The service lets clients in without any: it is for you to refuse them."""
     state: ConnectionState
     """What is put into it is kept for the connection."""
     mqtt: MqttConnect | None
@@ -73,7 +75,9 @@ class ConnectedEvent(_Event, frozen=True, kw_only=True):
     """A client has connected. An event of its own may have been faster."""
 
     state: StoredState
+    """What handlers have kept for the connection; it can be read here."""
     mqtt: MqttSession | None
+    """Set for MQTT clients."""
 
 
 class DisconnectedEvent(_Event, frozen=True, kw_only=True):
@@ -82,7 +86,9 @@ class DisconnectedEvent(_Event, frozen=True, kw_only=True):
     reason: str
     """Free text, may be empty; not made for programs to read."""
     state: StoredState
+    """What handlers have kept for the connection; it can be read here."""
     mqtt: MqttDisconnect | None
+    """Set for MQTT clients."""
 
 
 class UserEvent(_Event, frozen=True, kw_only=True):
@@ -105,6 +111,7 @@ class UserEvent(_Event, frozen=True, kw_only=True):
     state: ConnectionState
     """May be changed; the changes are kept if the event succeeds."""
     mqtt: MqttMessage | None
+    """Set for MQTT clients."""
 
     def __repr__(self) -> str:
         return f"<UserEvent {self.name!r} of connection {self.connection_id!r} to hub {self.hub!r}>"
@@ -128,8 +135,11 @@ class GroupEvent(_Event, frozen=True, kw_only=True):
     """A connection came into a group or went out of it; the class says which (a preview of the service)."""
 
     group: str
+    """Which one."""
     state: StoredState
+    """What handlers have kept for the connection; it can be read here."""
     mqtt: MqttSession | None
+    """Set for MQTT clients."""
 
 
 class GroupJoinedEvent(GroupEvent, frozen=True, kw_only=True):
