@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,12 @@ async def under_hypercorn(app: Any) -> AsyncGenerator[str]:
     """Serve an app by Hypercorn's trio worker; give its address."""
     config = Config()
     config.accesslog = config.errorlog = None
-    listening = listen()
-    port = listening.getsockname()[1]
-    config.bind = [f"fd://{listening.detach()}"]  # which Hypercorn closes
+    config.bind = ["127.0.0.1:0"]
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda task_status: serve_hypercorn(app, config, stop, task_status))
-        yield f"http://127.0.0.1:{port}"
+        (address,) = await nursery.start(partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop.wait))
+        yield address
         stop.set()
-
-
-async def serve_hypercorn(app: Any, config: Config, stop: trio.Event, task_status: trio.TaskStatus[Any]) -> None:
-    await hypercorn.trio.serve(app, config, shutdown_trigger=stop.wait, task_status=task_status)
 
 
 @asynccontextmanager
@@ -76,7 +71,7 @@ async def under_uvicorn(app: Any) -> AsyncGenerator[str]:
 async def under_its_own(app: Any) -> AsyncGenerator[str]:
     """Serve an app by `serve_webhooks`."""
     async with trio.open_nursery() as nursery:
-        (port,) = await nursery.start(lambda task_status: serve_webhooks(app, task_status=task_status))
+        (port,) = await nursery.start(serve_webhooks, app)
         yield f"http://127.0.0.1:{port}"
         nursery.cancel_scope.cancel()
 

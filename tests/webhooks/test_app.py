@@ -152,8 +152,11 @@ async def test_a_body_that_is_too_large_is_not_read() -> None:
     assert (await send(app, user_event("x" * 11))).status_code == 413
 
 
-async def test_headers_that_are_too_large_are_refused() -> None:
+async def test_headers_that_are_too_large_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     assert (await send(echoing(), changed(USER_EVENT, "x-large", "x" * 65_536))).status_code == 431
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused a request with 431: its headers are larger than 65,536 bytes"
+    ]
 
 
 class Asgi:

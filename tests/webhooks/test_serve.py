@@ -43,19 +43,32 @@ class Waiting:
         return "done"
 
 
+class Ports:
+    """What a server reports to."""
+
+    def __init__(self) -> None:
+        self.known = trio.Event()
+        self.value: tuple[int, ...] = ()
+
+    def started(self, value: tuple[int, ...] = ()) -> None:
+        self.value = value
+        self.known.set()
+
+
 @asynccontextmanager
 async def serving(app: WebhookApp, **options: Any) -> AsyncGenerator[tuple[int, trio.CancelScope]]:
     """Serve an app; give its port and what cancels it."""
-    scope = trio.CancelScope()
+    scope, ports = trio.CancelScope(), Ports()
 
-    async def run(task_status: trio.TaskStatus[tuple[int, ...]]) -> None:
+    async def run() -> None:
         with scope:
-            await serve_webhooks(app, "127.0.0.1", 0, task_status=task_status, **options)
+            await serve_webhooks(app, "127.0.0.1", 0, task_status=ports, **options)
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            (port,) = await nursery.start(run)
-            yield port, scope
+            nursery.start_soon(run)
+            await ports.known.wait()
+            yield ports.value[0], scope
             scope.cancel()
 
 
@@ -175,8 +188,7 @@ async def test_a_server_may_be_cancelled_before_it_began() -> None:
     app = WebhookApp("chat", access_keys=[KEY])
     with trio.fail_after(10), trio.CancelScope() as scope:
         scope.cancel()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve_webhooks, app))
+        await serve_webhooks(app)
 
 
 @pytest.mark.parametrize("passes", range(12))
@@ -190,9 +202,10 @@ async def test_a_server_may_be_cancelled_at_any_moment_of_its_start(passes: int)
         scope.cancel()
 
     with trio.fail_after(10):
+        scope = trio.CancelScope()
         async with trio.open_nursery() as outer:
-            with trio.CancelScope() as scope:
-                outer.start_soon(cancel, scope)
+            outer.start_soon(cancel, scope)
+            with scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(partial(serve_webhooks, app))
                     await trio.sleep_forever()

@@ -231,6 +231,7 @@ class Listener:
             else:
                 return
         except Refused as refused:
+            _logger.info("refused a request with %d before it was whole", refused.response.status)
             too_large = self._too_large if refused.response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
             await http.refuse(too_large or refused.response)
         with trio.move_on_after(self._limits.close_timeout):

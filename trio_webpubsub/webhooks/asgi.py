@@ -5,6 +5,7 @@ Source: the ASGI specification, "HTTP & WebSocket message format" 2.5 and "Lifes
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -27,6 +28,8 @@ MAX_HEAD_SIZE = 64 * 1024
 BODY_TIMEOUT = 30.0
 """Seconds for a body to arrive."""
 
+
+_logger = logging.getLogger(__name__)
 
 _DRAIN_TIMEOUT = 5.0
 _MAX_DRAINED = 16 * 1024 * 1024
@@ -56,6 +59,7 @@ async def serve(answer: Answer, scope: Scope, receive: Receive, send: Send, *, m
 async def _serve_http(answer: Answer, scope: Scope, receive: Receive, send: Send, max_body_size: int) -> None:
     lines: list[tuple[bytes, bytes]] = list(scope["headers"])
     if sum(len(name) + len(value) for name, value in lines) > MAX_HEAD_SIZE:
+        _logger.warning("refused a request with 431: its headers are larger than %s bytes", f"{MAX_HEAD_SIZE:,}")
         result = failure(431)
     else:
         headers = joined_headers(lines)

@@ -1,6 +1,7 @@
 """Serve the app beside whatever else the program does: python own_server.py."""
 
 import ssl
+from functools import partial
 
 import trio
 from chat import app
@@ -12,9 +13,7 @@ async def main() -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain("certificate.pem")
     async with trio.open_nursery() as nursery:
-        await nursery.start(
-            lambda task_status: serve_webhooks(app, "0.0.0.0", 8443, ssl_context=context, task_status=task_status)
-        )
+        await nursery.start(partial(serve_webhooks, app, "0.0.0.0", 8443, ssl_context=context))
         print("Events come in now.")
 
 
