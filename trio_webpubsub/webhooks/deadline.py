@@ -24,7 +24,7 @@ async def run_within(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
 
     Cancellation: It is cancelled too.
     """
-    if trio.lowlevel.in_trio_run():
+    if _is_trio_running():
         with trio.move_on_after(seconds):
             return await call()
         raise DeadlinePassed
@@ -40,4 +40,12 @@ async def run_within(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
 
 def new_event() -> trio.Event | asyncio.Event:
     """Make an event of whichever of the two is running."""
-    return trio.Event() if trio.lowlevel.in_trio_run() else asyncio.Event()
+    return trio.Event() if _is_trio_running() else asyncio.Event()
+
+
+def _is_trio_running() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
