@@ -265,7 +265,9 @@ def test_a_bad_filter_is_told_as_the_official_clients_expect(place: Place) -> No
     assert response.status == 400
     assert dict(response.headers)["content-type"].startswith("text/plain")
     message = error_of(response)["message"]
-    assert message == "Invalid syntax for 'the end' at position 9: a value is expected here"
+    assert message == (
+        "Invalid syntax for 'userId eq': Expression expected at position 9 in 'userId eq'. (Parameter 'filter')"
+    )
 
 
 def test_a_connection_has_no_filter(place: Place) -> None:

@@ -95,7 +95,7 @@ async def test_closing(opened: Opened, node: Node) -> None:
 
 
 async def test_errors_are_told(opened: Opened, node: Node) -> None:
-    with pytest.raises(NodeError, match="Invalid syntax for 'the end' at position 9") as bad:
+    with pytest.raises(NodeError, match="Expression expected at position 9") as bad:
         await node.do("sendToAll", "hi", {"filter": "userId eq"}, on="service")
     assert bad.value.status_code == 400
     with pytest.raises(NodeError) as missing:

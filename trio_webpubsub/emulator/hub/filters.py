@@ -10,8 +10,8 @@ whatever connections there are. The grammar, the weakest binding first::
     list  := "groups" | "(" primary { "," primary } ")"
     primary := literal | name | function "(" or { "," or } ")" | "(" or ")"
 
-Source: "OData filter syntax" in the service's documentation; what becomes of nulls, and ``protocol``, are modelled on
-the official emulator. Words count in any case.
+Source: "OData filter syntax" in the service's documentation, also for the texts of errors; what becomes of nulls, and
+``protocol``, are modelled on the official emulator. Words count in any case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 MAX_LENGTH = 16_384
@@ -29,7 +29,10 @@ MAX_CLAUSES = 100
 MAX_DEPTH = 100
 """Levels of parentheses, functions and ``not``."""
 
-_Type: TypeAlias = Literal["string", "int", "bool", "null", "collection"]
+_Type: TypeAlias = Literal["string", "int", "bool", "null", "collection", "unsupported"]
+
+_SHOWN = 1_000
+"""Characters of an expression that stand in an error."""
 
 
 class Filterable(Protocol):
@@ -59,9 +62,8 @@ class Filterable(Protocol):
 class InvalidFilter(ValueError):
     """An expression that means nothing; the text says where and why."""
 
-    def __init__(self, part: str, position: int, reason: str) -> None:
-        shown = part if len(part) <= 60 else f"{part[:60]}..."
-        super().__init__(f"Invalid syntax for '{shown}' at position {position}: {reason}")
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(f"Invalid syntax for '{_shown(part)}': {reason} (Parameter 'filter')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,23 @@ class _Node:
     start: int
     type: _Type
     value: Callable[[Filterable], Any]
+    is_call: bool = False
+
+    @property
+    def told_type(self) -> str:
+        """What errors call its type: the service tries functions on nobody's connection, where some are null."""
+        return "null" if self.is_call and self.value(_NOBODY) is None else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class _Nobody:
+    id: str = ""
+    user_id: str | None = None
+    groups: Mapping[str, object] = field(default_factory=dict[str, object])
+    subprotocol: str | None = None
+
+
+_NOBODY = _Nobody()
 
 
 def compile_filter(expression: str) -> Callable[[Filterable], bool]:
@@ -80,7 +99,7 @@ def compile_filter(expression: str) -> Callable[[Filterable], bool]:
         InvalidFilter: it means nothing, or is too long or too deep.
     """
     if len(expression) > MAX_LENGTH:
-        raise InvalidFilter(expression, 0, f"it is longer than {MAX_LENGTH:,} characters")
+        raise InvalidFilter(expression, f"It is longer than {MAX_LENGTH:,} characters.")
     return _Parser(expression).parse().value
 
 
@@ -159,8 +178,9 @@ class _Parser:
     def parse(self) -> _Node:
         node = self._or()
         if self._kind:
-            raise self._wrong("the expression goes on where it should end")
-        return self._expect(node, "bool")
+            raise self._wrong(f"Syntax error at position {self._position + len(self._token)} in")
+        self._check_supported(0, node)
+        return self._expect(node, "bool", start=0)
 
     # Tokens
 
@@ -175,8 +195,10 @@ class _Parser:
             return taken
         match = _TOKEN.match(self._expression, self._position)
         if match is None:
-            self._token = self._expression[self._position : self._position + 20]
-            raise self._wrong("this is no part of the language")
+            found = self._expression[self._position]
+            if found == "'":
+                raise self._wrong(f"There is an unterminated string literal at position {len(self._expression)} in")
+            raise self._wrong(f"Syntax error: character '{found}' is not valid at position {self._position} in")
         self._kind = match.lastgroup or ""
         self._token = match[0]
         return taken
@@ -184,19 +206,30 @@ class _Parser:
     def _is(self, *words: str) -> bool:
         return self._token.lower() in words and self._kind in ("word", "mark")
 
-    def _require(self, mark: str) -> None:
+    def _require(self, mark: str, wanted: str = "") -> None:
         if not self._is(mark):
-            raise self._wrong(f"'{mark}' is expected here")
+            raise self._wrong(f"'{mark}' {wanted}expected at position {self._position} in")
         self._take()
 
-    def _wrong(self, reason: str) -> InvalidFilter:
-        return InvalidFilter(self._token or "the end", self._position, reason)
+    def _wrong(self, where: str) -> InvalidFilter:
+        """Say what is wrong with the form of the expression, at a position in it."""
+        return InvalidFilter(self._expression, f"{where} '{_shown(self._expression)}'.")
 
-    def _expect(self, node: _Node, *types: _Type) -> _Node:
+    # Types. What is wrong with them is told of the operation that begins at ``start`` and has just been read.
+
+    def _expect(self, node: _Node, *types: _Type, start: int) -> _Node:
         if node.type not in types:
-            part = self._expression[node.start : self._end]
-            raise InvalidFilter(part, node.start, f"it is of type {node.type}, expected is {' or '.join(types)}")
+            raise InvalidFilter(self._read_since(start), f"Type '{node.told_type}', expect '{types[0]}'.")
         return node
+
+    def _check_supported(self, start: int, *nodes: _Node) -> None:
+        for node in nodes:
+            if node.type == "unsupported":
+                token = node.value(_NOBODY)
+                raise InvalidFilter(self._read_since(start), f"Token '{token}' is not supported.")
+
+    def _read_since(self, start: int) -> str:
+        return self._expression[start : self._end].strip()
 
     # The grammar
 
@@ -217,9 +250,10 @@ class _Parser:
     def _both(self, left: _Node, right: _Node, combine: Callable[[bool, bool], bool]) -> _Node:
         self._clauses += 1
         if self._clauses >= MAX_CLAUSES:
-            raise self._wrong(f"there are more than {MAX_CLAUSES} clauses")
-        self._expect(left, "bool")
-        self._expect(right, "bool")
+            raise InvalidFilter(self._expression, f"It has more than {MAX_CLAUSES} clauses.")
+        self._check_supported(left.start, left, right)
+        self._expect(left, "bool", start=left.start)
+        self._expect(right, "bool", start=left.start)
         first, second = left.value, right.value
         return _Node(left.start, "bool", lambda connection: combine(first(connection), second(connection)))
 
@@ -238,16 +272,18 @@ class _Parser:
         return left
 
     def _equal(self, left: _Node, right: _Node, *, wanted: bool) -> _Node:
-        self._expect(left, "string", "int", "bool", "null")
-        self._expect(right, "string", "int", "bool", "null")
-        if left.type != right.type and "null" not in (left.type, right.type):
-            self._expect(right, left.type)
+        """Values of different types can be compared as well, and differ."""
+        self._check_supported(left.start, left, right)
         first, second = left.value, right.value
-        return _Node(left.start, "bool", lambda connection: (first(connection) == second(connection)) is wanted)
+        same = left.type == right.type or "null" in (left.type, right.type)
+        return _Node(
+            left.start, "bool", lambda connection: (same and first(connection) == second(connection)) is wanted
+        )
 
     def _ordered(self, left: _Node, right: _Node, compare: Callable[[Any, Any], bool]) -> _Node:
-        self._expect(left, "int", "null")
-        self._expect(right, "int", "null")
+        self._check_supported(left.start, left, right)
+        self._expect(left, "int", "null", start=left.start)
+        self._expect(right, "int", "null", start=left.start)
         first, second = left.value, right.value
 
         def value(connection: Filterable) -> bool:
@@ -260,33 +296,33 @@ class _Parser:
         value = left.value
         if self._is("groups"):
             self._take()
-            self._expect(left, "string", "null")
+            self._check_supported(left.start, left)
+            if left.type not in ("string", "null"):
+                return _Node(left.start, "bool", lambda _: False)
             return _Node(left.start, "bool", lambda connection: value(connection) in connection.groups)
-        self._expect(left, "string", "int", "bool", "null")
         self._require("(")
-        members = [self._member(left)]
+        members = [self._primary()]
         while self._is(","):
             self._take()
-            members.append(self._member(left))
-        self._require(")")
+            members.append(self._primary())
+        self._require(")", "or ',' ")
+        self._check_supported(left.start, left, *members)
+        alike = [member.value for member in members if "null" in (left.type, member.type) or member.type == left.type]
         return _Node(
             left.start,
             "bool",
-            lambda connection: value(connection) in [each(connection) for each in members],
+            lambda connection: value(connection) in [each(connection) for each in alike],
         )
-
-    def _member(self, left: _Node) -> Callable[[Filterable], Any]:
-        node = self._primary()
-        if left.type != "null":
-            self._expect(node, left.type, "null")
-        return node.value
 
     def _unary(self) -> _Node:
         if not self._is("not"):
             return self._primary()
         start = self._position
         self._take()
-        value = self._expect(self._deeper(self._unary), "bool").value
+        node = self._deeper(self._unary)
+        if node.type == "unsupported":
+            return node
+        value = self._expect(node, "bool", start=start).value
         return _Node(start, "bool", lambda connection: not value(connection))
 
     def _primary(self) -> _Node:
@@ -297,19 +333,19 @@ class _Parser:
                 return _Node(start, "string", lambda _: text)
             case "int":
                 if len(self._token) > 20:
-                    raise self._wrong("the integer has more than 64 bits")
+                    raise InvalidFilter(self._token, "The integer has more than 64 bits.")
                 number = int(self._take())
                 return _Node(start, "int", lambda _: number)
             case "mark" if self._is("("):
                 self._take()
                 node = self._deeper(self._or)
-                self._require(")")
-                return _Node(start, node.type, node.value)
+                self._require(")", "or operator ")
+                return _Node(start, node.type, node.value, node.is_call)
             case "word" if not self._is(*_RESERVED):
                 return self._named(start)
             case _:
                 pass
-        raise self._wrong("a value is expected here")
+        raise self._wrong(f"Expression expected at position {self._position} in")
 
     def _named(self, start: int) -> _Node:
         word = self._token.lower()
@@ -317,35 +353,43 @@ class _Parser:
             self._take()
             kind, value = _NAMES[word]
             return _Node(start, kind, value)
-        if word not in _FUNCTIONS:
-            raise self._wrong("there is no such name")
-        self._take()
+        name = self._take()
+        if word not in _FUNCTIONS and not self._is("("):
+            return _Node(start, "unsupported", lambda _: name)
         self._require("(")
-        arguments = [self._deeper(self._or)]
-        while self._is(","):
-            self._take()
+        arguments: list[_Node] = []
+        if not self._is(")"):
             arguments.append(self._deeper(self._or))
-        self._require(")")
+            while self._is(","):
+                self._take()
+                arguments.append(self._deeper(self._or))
+        self._require(")", "or ',' ")
+        if word not in _FUNCTIONS:
+            called = self._read_since(start)
+            raise InvalidFilter(called, f"Token '{called}' is not supported.")
+        self._check_supported(start, *arguments)
         kind, signatures, function = _FUNCTIONS[word]
-        self._check(word, start, arguments, signatures)
+        self._check(start, arguments, signatures)
         values = [argument.value for argument in arguments]
-        return _Node(start, kind, lambda connection: function(*[value(connection) for value in values]))
+        return _Node(start, kind, lambda connection: function(*[value(connection) for value in values]), is_call=True)
 
-    def _check(self, word: str, start: int, arguments: list[_Node], signatures: list[tuple[_Type, ...]]) -> None:
-        found = [argument.type for argument in arguments]
-        for signature in signatures:
-            if len(signature) == len(found) and all(
-                given in (wanted, "null") for given, wanted in zip(found, signature, strict=True)
-            ):
-                return
-        wanted = " or ".join(f"({', '.join(signature)})" for signature in signatures)
-        part = self._expression[start : self._end]
-        raise InvalidFilter(part, start, f"{word} is given ({', '.join(found)}), expected is {wanted}")
+    def _check(self, start: int, arguments: list[_Node], signatures: list[tuple[_Type, ...]]) -> None:
+        fitting = [signature for signature in signatures if len(signature) == len(arguments)]
+        if len(fitting) == 1:
+            for argument, wanted in zip(arguments, fitting[0], strict=True):
+                self._expect(argument, wanted, "null", start=start)
+        elif not any(arguments[0].type in (*signature, "null") for signature in fitting):
+            called = self._read_since(start)
+            raise InvalidFilter(called, f"Invalid token '{called}'.")
 
     def _deeper(self, parse: Callable[[], _Node]) -> _Node:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise self._wrong(f"it is nested more than {MAX_DEPTH} levels deep")
+            raise InvalidFilter(self._expression, "Recursion depth exceeded allowed limit.")
         node = parse()
         self._depth -= 1
         return node
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
