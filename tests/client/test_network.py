@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 from functools import partial
@@ -161,7 +162,16 @@ async def test_the_environment_may_name_a_proxy(monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setenv(variable, "socks5://nothing")
         with pytest.raises(OSError, match="environment"):
             await connect_as_environment_says("does-not-exist.invalid", 80, None)
+        monkeypatch.setenv("NO_PROXY", "does-not-exist.invalid:80")
+        with pytest.raises(OSError, match=r"(?i)name|address|lookup"):
+            await connect_as_environment_says("does-not-exist.invalid", 80, None)
+        with pytest.raises(OSError, match="environment"):
+            await connect_as_environment_says("does-not-exist.invalid", 81, None)
         nursery.cancel_scope.cancel()
+
+
+def test_a_proxy_may_speak_tls_itself() -> None:
+    assert Proxy.parse("https://proxy.test") == Proxy("proxy.test", 443, secure=True)
 
 
 # Headers
@@ -278,3 +288,74 @@ async def test_a_client_certificate_can_be_given() -> None:
     context = with_certificate(trusting(ca), ca, "ann@example.org")
     async with tls_service(server) as url, open_client(url, ssl_context=context) as client:
         assert client.state == "connected"
+
+
+def refuse_certificate(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Accept a connection as a blocking server does, which tells by an alert what it thinks of a certificate."""
+    connection, _ = listener.accept()
+    with connection, contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+        while secure.recv(1000):
+            pass
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("certificate", ["none", "of another authority"])
+async def test_a_client_certificate_that_is_refused_is_told_at_once(version: ssl.TLSVersion, certificate: str) -> None:
+    ca = trustme.CA()
+    server = server_context(ca)
+    server.load_verify_locations(cadata=ca.cert_pem.bytes().decode())
+    server.verify_mode = ssl.CERT_REQUIRED
+    context = trusting(ca)
+    context.maximum_version = version
+    if certificate != "none":
+        with_certificate(context, trustme.CA(), "mallory@example.org")
+    with socket.create_server(("127.0.0.1", 0)) as listener, trio.fail_after(5):
+        url = f"wss://localhost:{listener.getsockname()[1]}/client/hubs/chat?access_token=canary"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, refuse_certificate, listener, server)
+            with pytest.raises(ConnectFailed, match=r"TLS.*(ALERT|certificate)"):
+                async with open_client(url, ssl_context=context, connect_timeout=60):
+                    pytest.fail("the certificate was refused")
+
+
+async def tunnel(stream: trio.abc.Stream, *, port: int) -> None:
+    """Be a proxy for one connection, to which every name is this machine."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await stream.receive_some(1000)
+    assert head.startswith(b"CONNECT service.test:443 HTTP/1.1\r\n")
+    behind = await trio.open_tcp_stream("127.0.0.1", port)
+    await stream.send_all(OPEN)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump, stream, behind)
+        nursery.start_soon(pump, behind, stream)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("named_by", ["option", "environment"])
+async def test_tls_goes_through_a_proxy_to_the_service_itself(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, named_by: str
+) -> None:
+    ca = trustme.CA()
+    async with tls_service(server_context(ca, "service.test")) as url, trio.open_nursery() as nursery:
+        serve = partial(tunnel, port=int(url.split(":")[2].partition("/")[0]))
+        if scheme == "http":
+            (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            port = listener.socket.getsockname()[1]
+        else:
+            certificate = server_context(ca, "localhost")
+            (secure,) = await nursery.start(partial(trio.serve_ssl_over_tcp, serve, 0, certificate, host="127.0.0.1"))
+            port = secure.transport_listener.socket.getsockname()[1]
+        proxy = f"{scheme}://localhost:{port}"
+        with ca.cert_pem.tempfile() as trusted, trio.fail_after(10):
+            monkeypatch.setenv("SSL_CERT_FILE", trusted)
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            monkeypatch.delenv("no_proxy", raising=False)
+            options: dict[str, Any] = {}
+            if named_by == "option":
+                options["proxy"] = proxy
+            else:
+                monkeypatch.setenv("HTTPS_PROXY", proxy)
+            async with open_client("wss://service.test/client/hubs/chat", **options) as client:
+                assert client.connection_id == "c-1"
+        nursery.cancel_scope.cancel()

@@ -593,7 +593,11 @@ def test_a_refused_rejoin_is_told() -> None:
     lose(session)
     connected(session, connection_id="c-2")
     (frame,) = written(session)
-    assert ack(session, frame["ackId"], "Forbidden") == [GroupRefused("g", wire.WireError("Forbidden", "why"))]
+    (output,) = ack(session, frame["ackId"], "Forbidden")
+    assert isinstance(output, GroupRefused)
+    assert output.rejoin is not None
+    assert (output.group, output.rejoin.ack_id) == ("g", frame["ackId"])
+    assert output.rejoin.outcome == Refused(wire.WireError("Forbidden", "why"))
 
 
 def test_an_unanswered_rejoin_is_told() -> None:
@@ -606,8 +610,8 @@ def test_an_unanswered_rejoin_is_told() -> None:
     session.take_frames(10)
     (output,) = session.handle_timeout(20)
     assert isinstance(output, GroupRefused)
-    assert output.error is not None
-    assert output.error.name == "Timeout"
+    assert output.rejoin is not None
+    assert output.rejoin.outcome == Unanswered()
 
 
 def test_an_answered_rejoin_tells_nobody() -> None:
@@ -792,8 +796,57 @@ def test_an_id_ends_with_its_session() -> None:
     ack(session, first.ack_id, "InternalServerError")
     lose(session)
     connected(session, connection_id="c-2")
-    with pytest.raises(ValueError, match="no operation of this session"):
+    with pytest.raises(ValueError, match="no operation of this kind"):
         session.outgoing.send(event(), ack_id=first.ack_id)
+
+
+def test_an_id_is_for_the_kind_of_operation_that_failed() -> None:
+    session = connected()
+    operation = session.outgoing.join("g")
+    session.take_frames(0)
+    ack(session, operation.ack_id, "InternalServerError")  # tried again
+    ack(session, operation.ack_id, "BadRequest")
+    with pytest.raises(ValueError, match="no operation of this kind"):
+        session.outgoing.send(text(), ack_id=operation.ack_id)
+
+
+@pytest.mark.parametrize("when", ["before the join", "behind the join"])
+def test_a_leave_that_failed_is_not_tried_again_behind_the_next_join(when: str) -> None:
+    session = connected()
+    first = session.outgoing.subscribe("g")
+    session.take_frames(0)
+    ack(session, first.ack_id)
+    session.outgoing.unsubscribe("g", maybe_joined=True)
+    (leave,) = written(session)
+    if when == "before the join":
+        ack(session, leave["ackId"], "InternalServerError")
+    session.outgoing.subscribe("g")
+    if when == "behind the join":
+        ack(session, leave["ackId"], "InternalServerError")
+    session.handle_timeout(100)
+    assert [frame["type"] for frame in written(session, 100)] == ["joinGroup"]
+    assert len(session.outgoing) == 1
+
+
+def test_what_was_queued_when_the_client_stopped_is_lost_and_counted() -> None:
+    for end in (lambda session: session.stop("over"), lambda session: session.detach("wss://x/client/hubs/h", {})):
+        session = connected()
+        session.outgoing.post(text())
+        end(session)
+        assert session.counts.posts_lost == 1
+
+
+def test_messages_before_connected_belong_to_the_new_session() -> None:
+    session = connected()
+    receive(session, data(1), data(2))
+    lose(session)
+    session.transport_opened()
+    receive(session, data(1))
+    receive(session, control(wire.ConnectedMessage(connection_id="c-2")))
+    assert session.counts.repeated == 0
+    assert session.take_frames(5)
+    receive(session, data(1))
+    assert session.counts.repeated == 1
 
 
 @pytest.mark.parametrize("code", [1003, 1007, 1009])
@@ -865,6 +918,13 @@ def test_a_cancelled_invocation_is_cancelled_at_the_service_once() -> None:
     session.outgoing.withdraw_invocation(running)
     session.outgoing.withdraw_invocation(running)
     assert written(session) == [{"type": "cancelInvocation", "invocationId": "1"}]
+
+
+def test_an_invocation_cancelled_before_it_was_written_never_is() -> None:
+    session = connected()
+    session.outgoing.withdraw_invocation(session.outgoing.invoke(invocation(), 0))
+    assert written(session) == []
+    assert session.outgoing.posted_bytes == 0
 
 
 def test_an_invocation_that_is_not_answered_is_given_up() -> None:

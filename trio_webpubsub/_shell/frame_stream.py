@@ -94,6 +94,8 @@ class FrameStream(trio.abc.Stream):
         """Bytes of the first of them, where it has taken a part already."""
         self._ignores_pings = False
         self._ended: tuple[int, str] | None = None
+        self._broken_by: BaseException | None = None
+        """Why nothing more could be received, where the real stream knows: TLS says so."""
         self._control_changed = trio.lowlevel.ParkingLot()
         # Sending
         self._sends_frames = False
@@ -218,13 +220,22 @@ class FrameStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes of the handshake; then put a control frame into the queue.
 
+        Raises:
+            TransportEnded: On a client's side, the connection broke during the handshake: see `receive_some`.
+            trio.BrokenResourceError: It broke otherwise.
+
         Back-pressure: A frame waits while the queue is very long.
 
         Cancellation: In the handshake, as `flush`; later nothing was queued.
         """
         data = bytes(data)
         if not self._sends_frames:
-            await self._send(data)
+            try:
+                await self._send(data)
+            except trio.BrokenResourceError as error:
+                if not self._client:
+                    raise
+                raise TransportEnded(_ABNORMAL, "the connection ended during the handshake") from error
             self._sends_frames = not self._client and _SWITCHES.match(data) is not None
             return
         await trio.lowlevel.checkpoint()
@@ -285,7 +296,8 @@ class FrameStream(trio.abc.Stream):
         try:
             # A stream may give a bytearray, slices of which would be bytearrays too.
             data = bytes(await self._inner.receive_some(max_bytes))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._broken_by = error.__cause__
             return b""
         if data:
             self.last_received = trio.current_time()
@@ -296,7 +308,8 @@ class FrameStream(trio.abc.Stream):
         if not data and not self._dead:
             status = _STATUS.match(self._head)
             answered = f", after an answer with status {status[1].decode()}" if status else ""
-            raise TransportEnded(_ABNORMAL, f"the connection ended during the handshake{answered}")
+            reason = f"the connection ended during the handshake{answered}"
+            raise TransportEnded(_ABNORMAL, reason) from self._broken_by
         if self._rejected:
             return data
         before = len(self._head)

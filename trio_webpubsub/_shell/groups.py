@@ -1,4 +1,4 @@
-"""Looking into exception groups, which trio makes of whatever leaves a nursery."""
+"""Looking into exceptions: the groups that trio makes of whatever leaves a nursery, and what an error leads to."""
 
 from __future__ import annotations
 
@@ -13,3 +13,20 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(each)
     else:
         yield error
+
+
+def forget_frames(error: BaseException) -> None:
+    """Take the tracebacks out of an exception and of all that it leads to: causes, contexts, parts of groups.
+
+    Where other people's functions are called with a secret, their frames hold it, and so does whoever shows them.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            waiting += (each.__cause__, each.__context__)
+            if isinstance(each, BaseExceptionGroup):
+                waiting += cast("BaseExceptionGroup[BaseException]", each).exceptions

@@ -23,10 +23,12 @@ class Proxy:
     host: str
     port: int
     authorization: str | None = field(default=None, repr=False)
+    secure: bool = False
+    """Whether TLS is spoken with the proxy itself."""
 
     @classmethod
     def parse(cls, url: str) -> Proxy:
-        """Read ``http://[user:password@]host[:port]``.
+        """Read ``http://[user:password@]host[:port]``, or the same with ``https://``.
 
         Raises:
             ValueError: it is something else; the text shows nothing of it.
@@ -36,15 +38,18 @@ class Proxy:
             host, port = parts.hostname, parts.port
         except ValueError:
             raise ValueError("the proxy's URL cannot be read") from None
-        if parts.scheme != "http":
-            raise ValueError("the proxy's URL starts with http://; other kinds of proxies are not supported")
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(
+                "the proxy's URL starts with http:// or https://; other kinds of proxies are not supported"
+            )
         if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError("the proxy's URL is not of the form http://[user:password@]host[:port]")
         authorization = None
         if parts.username is not None:
             credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
-        return cls(host, port or 80, authorization)
+        secure = parts.scheme == "https"
+        return cls(host, port or (443 if secure else 80), authorization, secure)
 
 
 class ProxyConnector:
@@ -62,7 +67,8 @@ class ProxyConnector:
 
         Cancellation: nothing is left open.
         """
-        stream = await self._through(self._proxy.host, self._proxy.port, None)
+        proxy_context = ssl.create_default_context() if self._proxy.secure else None
+        stream = await self._through(self._proxy.host, self._proxy.port, proxy_context)
         try:
             await self._open_tunnel(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except BaseException:
@@ -104,7 +110,7 @@ async def connect_as_environment_says(host: str, port: int, ssl_context: ssl.SSL
 
     Cancellation: nothing is left open.
     """
-    url = None if is_loopback(host) else _environment_proxy(host, "http" if ssl_context is None else "https")
+    url = None if is_loopback(host) else _environment_proxy(host, port, "http" if ssl_context is None else "https")
     if not url:
         return await connect_tcp(host, port, ssl_context)
     try:
@@ -114,10 +120,10 @@ async def connect_as_environment_says(host: str, port: int, ssl_context: ssl.SSL
     return await ProxyConnector(proxy, connect_tcp)(host, port, ssl_context)
 
 
-def _environment_proxy(host: str, scheme: str) -> str | None:
+def _environment_proxy(host: str, port: int, scheme: str) -> str | None:
     import urllib.request  # loads a good deal, so only when a connection leaves this machine
 
     proxies = urllib.request.getproxies()
-    if urllib.request.proxy_bypass(host):
+    if urllib.request.proxy_bypass(host if ":" in host else f"{host}:{port}"):  # names in NO_PROXY may have a port
         return None
     return proxies.get(scheme) or proxies.get("all")

@@ -16,7 +16,7 @@ from ..protocol.messages import (
     SendResult,
     ServerMessage,
 )
-from ..protocol.names import MAX_TTL_SECONDS, check_event, check_group
+from ..protocol.names import MAX_TTL_SECONDS, check_count, check_event, check_group
 from ..protocol.payloads import check_metadata, data_of, payload_of
 from ..protocol.pending import Operation
 from ..protocol.session_values import State
@@ -28,6 +28,8 @@ from .statistics import ClientStatistics
 from .subscription import Subscription
 
 DEFAULT_BUFFER = 10_000
+LIFECYCLE_BUFFER = 1_000
+"""What a watcher may be behind: days of an outage, and little memory for one that nobody reads."""
 
 
 class Client:
@@ -161,7 +163,7 @@ class Client:
 
         A watcher that stands still loses the oldest news.
         """
-        return self._subscription(Feed.LIFECYCLE, False, DEFAULT_BUFFER, "drop_oldest")
+        return self._subscription(Feed.LIFECYCLE, False, LIFECYCLE_BUFFER, "drop_oldest")
 
     async def detach(self) -> SessionTicket:
         """End this client but not its session, which another process may go on with: ``open_client(resume=ticket)``.
@@ -301,12 +303,12 @@ class Client:
         Back-pressure: waits while too many operations are pending, or, with ``ack=False``, while there is no connection
         or the writer is behind.
         """
-        if ttl_seconds is not None and not 0 <= ttl_seconds <= MAX_TTL_SECONDS:
-            raise ValueError(f"ttl_seconds is {ttl_seconds}; it must be 0 to {MAX_TTL_SECONDS}")
+        if ttl_seconds is not None:
+            check_count("ttl_seconds", ttl_seconds, MAX_TTL_SECONDS)
         message = wire.SendToGroup(
             group=check_group(group),
             payload=payload_of(data, data_type),
-            no_echo=no_echo,
+            no_echo=bool(no_echo),
             ttl_seconds=ttl_seconds,
             metadata=_checked(metadata),
         )
@@ -370,6 +372,7 @@ class Client:
         *,
         data_type: DataType | None = None,
         metadata: Mapping[str, str] | None = None,
+        log_payloads: bool = False,
     ) -> InvokeResult:
         """Send an event to the hub's event handler and wait for its answer (a preview of the service).
 
@@ -390,7 +393,11 @@ class Client:
             payload=payload_of(data, data_type),
             metadata=_checked(metadata),
         )
+        if log_payloads:
+            self._core.log_sent(message)
         response = await self._core.invoke(message)
+        if log_payloads:
+            self._core.log_received(response)
         payload = response.payload
         if payload is None:
             return InvokeResult(metadata=response.metadata)
@@ -413,6 +420,10 @@ class Client:
                 raise ValueError("without an ack there is nothing to go on, to retry or to repeat by")
             await core.post(message)
             return None
+        if ack_id is not None:
+            check_count("ack_id", ack_id)
+        if retries is not None:
+            check_count("retries", retries)
         return await core.perform(
             partial(
                 core.session.outgoing.send,
@@ -426,25 +437,27 @@ class Client:
     def _subscription(
         self, key: Key, gaps: bool, buffer: int, overflow: Overflow, *, join: str | None = None
     ) -> Subscription[Any]:
-        if buffer < 1:
+        if check_count("buffer", buffer) < 1:
             raise ValueError(f"buffer is {buffer}; at least one message must fit")
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow is {overflow!r}, which is none of {', '.join(map(repr, get_args(Overflow)))}")
         core = self._core
         route: Route[Any] = Route(buffer=buffer, overflow=overflow, gaps=gaps)
-        if core.session.state == "stopped":
-            route.end(core.end_of_subscriptions)
         enter: Callable[[], Awaitable[None]] | None = None
         release: Callable[[], object] = partial(core.router.remove, key, route)
         if join is not None:
             enter = partial(core.enter_group, join, route)
             release = partial(core.release_group, join, route)
+            if core.session.state == "stopped":
+                route.end(core.end_of_subscriptions)
         else:
             core.router.add(key, route)
         return Subscription(route, enter=enter, release=release, abandoned=core.router.abandoned)
 
 
 def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    if metadata is not None:
-        check_metadata(metadata)
+    if metadata is None:
+        return None
+    metadata = dict(metadata)  # a copy, for the frame may have to be written anew
+    check_metadata(metadata)
     return metadata

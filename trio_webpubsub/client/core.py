@@ -24,7 +24,7 @@ from ..errors import (
 from ..protocol import wire
 from ..protocol.invocations import Invocation
 from ..protocol.messages import Connected, Gap, Recovered, RejoinFailed, SendResult
-from ..protocol.pending import Done, HandedOver, NeverSent, Operation, Refused, Unanswered, Unknown
+from ..protocol.pending import Acknowledged, Done, HandedOver, Operation, Refused, Unanswered, Unknown
 from ..protocol.session import DETACHED, Session
 from ..protocol.session_values import Delivery, GroupRefused, Output
 from ..protocol.ticket import SessionTicket, UnreadMessage
@@ -43,6 +43,8 @@ MAX_POSTED_BYTES = 256 * 1024
 """Sends without an ack wait while more than this is queued for the writer."""
 
 POSTS_PER_SCHEDULE_POINT = 64
+LAST_WRITES = 0.5
+"""Seconds that a session which is being detached gets for writing what is queued."""
 NORMAL_CLOSURE = 1000
 
 
@@ -105,7 +107,8 @@ class Core:
             await self.perform(start)
         except BaseException:
             if operation is not None:
-                self._drop_route(group, route, maybe_joined=operation.writes > 0)
+                refused = isinstance(operation.outcome, Refused)
+                self._drop_route(group, route, maybe_joined=operation.writes > 0 and not refused)
             raise
 
     def release_group(self, group: str, route: Route[Any]) -> None:
@@ -139,19 +142,23 @@ class Core:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+        if isinstance(operation.outcome, Done):
+            return SendResult(ack_id=operation.ack_id, duplicated=operation.outcome.duplicated)
+        raise self._error_of(operation)
+
+    def _error_of(self, operation: Operation) -> Exception:
+        """Say what became of an operation that was not done."""
         match operation.outcome:
-            case Done(duplicated=duplicated):
-                return SendResult(ack_id=operation.ack_id, duplicated=duplicated)
             case Refused(error=error):
-                raise _refusal(operation, error)
+                return SendFailed(operation.ack_id, error.name, f"{error.message}{_advice(operation.message, error)}")
             case Unanswered():
-                raise AckTimeout(operation.ack_id)
+                return AckTimeout(operation.ack_id)
             case Unknown():
-                raise DeliveryUnknown(operation.ack_id)
+                return DeliveryUnknown(operation.ack_id)
             case HandedOver():
-                raise ClientStopped(f"{DETACHED}; whoever has the ticket goes on with this operation")
-            case NeverSent() | None:
-                raise self._stopped_error()
+                return ClientStopped(f"{DETACHED}; whoever has the ticket goes on with this operation")
+            case _:  # never sent
+                return self._stopped_error()
 
     @property
     def _has_room(self) -> bool:
@@ -215,6 +222,10 @@ class Core:
         """Log what one call sends."""
         logger.debug("sending %s", shortened(repr(message)))
 
+    def log_received(self, message: object) -> None:
+        """Log what one call got."""
+        logger.debug("received %s", shortened(repr(message)))
+
     # How it stands
 
     @property
@@ -266,12 +277,14 @@ class Core:
 
     def _stopped_error(self) -> Exception:
         if self._failure is None:
-            return trio.ClosedResourceError("the client's block has ended")
+            return trio.ClosedResourceError(self._stop_reason)
         return self._give_up_error()
 
     def _give_up_error(self) -> Exception:
         self._failure_told = True
-        return ClientStopped(str(self._failure))
+        error = ClientStopped(str(self._failure))
+        error.__cause__ = self._failure
+        return error
 
     # What the background tasks call
 
@@ -291,22 +304,23 @@ class Core:
                         output.wake()
                 case Gap():
                     self.router.gap(output)
-                case GroupRefused(group=group, error=error):
-                    self._group_refused(group, error)
+                case GroupRefused(group=group, rejoin=rejoin):
+                    self._group_refused(group, rejoin)
                 case _:
-                    logger.info("%s", output)
+                    logger.info("%s", shortened(repr(output)))
                     self.router.lifecycle(output)
                     if isinstance(output, Connected | Recovered):
                         self._ready.set()
                         self._posting.unpark_all()
         self._offer_room()  # not where operations are woken: some have nobody to be woken
 
-    def _group_refused(self, group: str, error: wire.WireError | None) -> None:
+    def _group_refused(self, group: str, rejoin: Operation | None) -> None:
         reason: Exception
-        if error is None:
+        if rejoin is None:
             reason = WebPubSubError("the session was lost, and groups are not joined again (auto_rejoin=False)")
         else:
-            reason = SendFailed(0, error.name, error.message)
+            reason = self._error_of(rejoin)
+            logger.warning("group %r could not be joined again: %s", group, shortened(str(reason)))
             self.router.lifecycle(RejoinFailed(group=group, error=reason))
         self.router.end_group(group, lambda: GroupLost(group, reason))
 
@@ -349,9 +363,10 @@ class Core:
             RuntimeError: there is no session that could be recovered.
         """
         await trio.lowlevel.checkpoint()
-        self._raise_if_stopped()
-        if not self.session.can_detach:
-            raise RuntimeError("only a session that can be recovered can be detached: a reliable one, while it lasts")
+        self._raise_if_not_detachable()
+        with trio.move_on_after(LAST_WRITES):  # what nobody waits for has no place in a ticket
+            await self._drain()
+        self._raise_if_not_detachable()
         unread = {
             name: [UnreadMessage.of(message) for message in messages]
             for name, messages in self.router.take_unread().items()
@@ -366,14 +381,23 @@ class Core:
                 await connection.abort()
         return ticket
 
+    def _raise_if_not_detachable(self) -> None:
+        self._raise_if_stopped()
+        if not self.session.can_detach:
+            raise RuntimeError("only a session that can be recovered can be detached: a reliable one, while it lasts")
+
     async def leave(self, *, drain: bool) -> None:
         """Say goodbye: what is queued is written, then comes the closing handshake. Bounded by the caller."""
-        while drain and self.session.state != "stopped" and not self._all_written:
-            self._wake_writer()
-            await self._drained.park()
+        if drain:
+            await self._drain()
         self.stop("the block was left")
         if self._supervisor.connection is not None and not self._detached:
             await self._supervisor.connection.aclose(NORMAL_CLOSURE)
+
+    async def _drain(self) -> None:
+        while self.session.state != "stopped" and not self._all_written:
+            self._wake_writer()
+            await self._drained.park()
 
     def stop(self, reason: str) -> None:
         """End everything that anybody waits for. Does nothing the second time."""
@@ -392,17 +416,17 @@ class Core:
         return self.session.idle and not (connection is not None and connection.busy)
 
 
-def _refusal(operation: Operation, error: wire.WireError) -> SendFailed:
-    message = error.message
-    if error.name == "Forbidden":
-        match operation.message:
-            case wire.JoinGroup(group=group) | wire.LeaveGroup(group=group):
-                message += (
-                    f" (this takes the role webpubsub.joinLeaveGroup or webpubsub.joinLeaveGroup.{group};"
-                    " where the membership comes from elsewhere, use group_messages(..., join=False))"
-                )
-            case wire.SendToGroup(group=group):
-                message += f" (this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group})"
-            case wire.SendEvent():
-                pass
-    return SendFailed(operation.ack_id, error.name, message.strip())
+def _advice(message: Acknowledged, error: wire.WireError) -> str:
+    """Say which role an operation would have taken."""
+    if error.name != "Forbidden":
+        return ""
+    match message:
+        case wire.JoinGroup(group=group) | wire.LeaveGroup(group=group):
+            return (
+                f" (this takes the role webpubsub.joinLeaveGroup or webpubsub.joinLeaveGroup.{group};"
+                " where the membership comes from elsewhere, use group_messages(..., join=False))"
+            )
+        case wire.SendToGroup(group=group):
+            return f" (this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group})"
+        case _:
+            return ""

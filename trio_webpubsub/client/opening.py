@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -15,11 +16,11 @@ from .._shell.groups import leaves
 from .._shell.proxy import Proxy, ProxyConnector, connect_as_environment_says
 from ..errors import InternalError
 from ..protocol.backoff import full_jitter
+from ..protocol.names import check_count
 from ..protocol.session import Session
 from ..protocol.session_values import SessionSettings
 from ..protocol.subprotocols import Subprotocol, codec_for
 from ..protocol.ticket import SessionTicket
-from ..protocol.urls import ClientUrl
 from .client import Client
 from .core import Core
 from .headers import handshake_headers
@@ -96,8 +97,9 @@ async def open_client(
         max_pending_bytes: Bytes that they may have together.
         max_message_size: Bytes of the largest frame that is sent. (Frames of up to 4 MiB are received.)
         ssl_context: For ``wss://``; by default the system's certificates are trusted.
-        proxy: The HTTP proxy to go through, ``http://[user:password@]host[:port]``. Without one, and without a
-            ``connector``, the environment is asked: ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``.
+        proxy: The HTTP proxy to go through, ``http://[user:password@]host[:port]`` (``https://`` where TLS is spoken with
+            the proxy too, by the system's certificates). Without one, and without a ``connector``, the environment is
+            asked: ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``.
         headers: Added to every handshake.
         user_agent: Sent instead of this library's name and version.
         allow_insecure: Allow ``ws://`` to other hosts than this one, with the token in the clear.
@@ -117,8 +119,7 @@ async def open_client(
     Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
     """
     urls = UrlSource(url, allow_insecure=allow_insecure)
-    codec = codec_for(subprotocol if resume is None else resume.subprotocol)
-    _check_positive(
+    _check_numbers(
         recovery_timeout=recovery_timeout,
         ack_timeout=ack_timeout,
         connect_timeout=connect_timeout,
@@ -129,17 +130,21 @@ async def open_client(
         max_pending_bytes=max_pending_bytes,
         max_message_size=max_message_size,
     )
-    if reconnect is not None and not callable(reconnect):
-        raise TypeError(
-            f"reconnect is a callable that gives an iterator, or None; this is {type(reconnect).__name__!r}"
-        )
+    check_count("send_retries", send_retries)
+    _check_type("reconnect", reconnect, Callable, "a callable that gives an iterator, or None")
+    _check_type("ssl_context", ssl_context, ssl.SSLContext, "an ssl.SSLContext or None")
+    _check_type("proxy", proxy, str, "a str or None")
+    _check_type("user_agent", user_agent, str, "a str or None")
+    _check_type("resume", resume, SessionTicket, "a SessionTicket, which its from_bytes reads, or None")
+    _check_type("connector", connector, Callable, "an async callable")
     extra_headers = handshake_headers(headers, user_agent)
     if proxy is not None:
         connector = ProxyConnector(Proxy.parse(proxy), connector)
     elif connector is connect_tcp:
         connector = connect_as_environment_says
+    codec = codec_for(subprotocol if resume is None else resume.subprotocol)
+    first_url = await urls.get(connect_timeout) if resume is None else urls.parse(resume.url)
     ticket = None if resume is None else resume.take()
-    first_url = ClientUrl.parse(ticket.url) if ticket is not None else await urls.get(connect_timeout)
     session = Session(
         codec,
         SessionSettings(
@@ -241,7 +246,19 @@ def _is_interrupt(error: BaseException) -> bool:
     return not isinstance(error, Exception | BaseExceptionGroup | trio.Cancelled)
 
 
-def _check_positive(**options: float) -> None:
+def _check_numbers(**options: object) -> None:
     for name, value in options.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError(f"{name} is a number, not {type(value).__name__!r}")
         if not value > 0:
             raise ValueError(f"{name} is {value}; it must be more than 0")
+
+
+def _check_type(name: str, value: object, kind: Any, wanted: str) -> None:
+    """Name an option that would fail in the background, where nobody could tell why.
+
+    Raises:
+        TypeError: it is neither of its type nor ``None``.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} is {wanted}; this is {type(value).__name__!r}")

@@ -91,7 +91,13 @@ class Route(Generic[M]):
         return self._count
 
     def inherit(self, message: M, size: int) -> None:
-        """Take a message that another process had not read, whatever the limits: it was within them there."""
+        """Take a message that came before its consumer could take anything, whatever the limits.
+
+        Where a message too many is an error, they grow by this one: it came too early, the consumer not too slowly.
+        """
+        if self._overflow == "error":
+            self._max_messages += 1
+            self._max_bytes += size
         self._messages.append(message)
         self._sizes.append(size)
         self._count += 1

@@ -67,6 +67,9 @@ class Router:
         self.abandoned: deque[Callable[[], object]] = deque()
         """Releases subscriptions whose handle was forgotten. Filled by finalisers, which must do no more."""
         self.unrouted: int = 0
+        self._dropped_before = 0
+        """Messages that did not fit into routes that are gone."""
+        self._end: Callable[[], Exception | None] | None = None
 
     def add(self, key: Key, route: Route[Any]) -> None:
         """Open a route. It gets at once what came before and nobody wanted, since its session began."""
@@ -75,29 +78,41 @@ class Router:
         if key is Feed.LIFECYCLE:
             if self._present is not None:
                 route.deliver(self._present, 0)
-            return
+        else:
+            self._hand_over_what_waited(key, route)
+        if self._end is not None:
+            route.end(None if key is Feed.LIFECYCLE else self._end)
+
+    def _hand_over_what_waited(self, key: Key, route: Route[Any]) -> None:
         self._claimed.add(key if len(self._claimed) < MAX_REMEMBERED_GROUPS else Feed.EVERYTHING)
         if self._resumed and key not in self._succeeded:
             self._succeeded.add(key)
             for message, size in self._inherited.pop(key, ()):
-                route.inherit(message, size)
+                if isinstance(message, Gap):
+                    route.gap(message)
+                else:
+                    route.inherit(message, size)
             if self._gap_since_resume is not None:
                 route.gap(self._gap_since_resume)
         held, self._held = self._held, deque()
         for message, size in held:
             if key is Feed.EVERYTHING or key in self._keys(message):
                 self._held_bytes -= size
-                route.deliver(message, size)
+                route.inherit(message, size)
             else:
                 self._held.append((message, size))
 
     def take_unread(self) -> dict[str, list[Any]]:
         """Take, for a ticket, what nobody has read; of subscriptions alike, what the one furthest behind has not."""
         unread: dict[str, list[Any]] = {HELD: [message for message, _ in self._held]}
+        gap = [] if self._gap_since_resume is None else [self._gap_since_resume]
+        for key, left in self._inherited.items():  # from a process before this one, and nobody has asked for it yet
+            unread[_name_of(key)] = [*(message for message, _ in left), *gap]
         for key, routes in self._routes.items():
             if key is not Feed.LIFECYCLE:
                 unread[_name_of(key)] = max((route.take_all() for route in routes), key=len)
         self._held.clear()
+        self._inherited.clear()
         return unread
 
     def inherit(self, unread: dict[str, list[tuple[Any, int]]]) -> None:
@@ -117,6 +132,8 @@ class Router:
         if known:
             routes.remove(route)
             self._targets.clear()
+            if key is not Feed.LIFECYCLE:
+                self._dropped_before += route.dropped
             if not routes:
                 del self._routes[key]
             self._crowd.discard(route)
@@ -181,7 +198,8 @@ class Router:
             route.end(error)
 
     def end_all(self, error: Callable[[], Exception | None]) -> None:
-        """End every route; watchers of the lifecycle end normally, they were told."""
+        """End every route, those to come as well; watchers of the lifecycle end normally, they were told."""
+        self._end = error
         for key, routes in self._routes.items():
             for route in routes:
                 route.end(None if key is Feed.LIFECYCLE else error)
@@ -201,8 +219,11 @@ class Router:
 
     @property
     def dropped(self) -> int:
-        """Messages that did not fit into the routes there are."""
-        return sum(route.dropped for routes in self._routes.values() for route in routes)
+        """Messages that did not fit into their routes."""
+        present = sum(
+            route.dropped for key, routes in self._routes.items() if key is not Feed.LIFECYCLE for route in routes
+        )
+        return self._dropped_before + present
 
     @property
     def crowded(self) -> bool:

@@ -29,13 +29,15 @@ class ClientStatistics:
     bytes_received: int
     """Of those frames' payloads."""
     frames_sent: int
+    """Messages of every kind, a frame each, what was written again included."""
     bytes_sent: int
+    """Of those frames' payloads."""
     repeated: int
     """Messages that came again after a recovery, and were not delivered twice."""
     unrouted: int
     """Messages that no subscription wanted."""
     dropped: int
-    """Messages that did not fit into the buffers of subscriptions that still exist."""
+    """Messages that did not fit into the buffers of subscriptions, each subscription counted."""
     undecodable: int
     """Messages whose payload could not be decoded."""
     unreadable: int

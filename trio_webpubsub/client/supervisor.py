@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TypeAlias
@@ -66,6 +67,11 @@ def _next_delay(delays: Iterator[float]) -> float | None:
         if delay is None or delay >= 0:
             return delay
     raise ConnectFailed(f"the iterator of delays between tries gave {delay}, which is no time to wait")
+
+
+def _expiry(url: ClientUrl) -> float | None:
+    """Give when a URL's token expires, if it says so."""
+    return expires_at(url.access_token) if url.access_token else None
 
 
 class Supervisor:
@@ -175,7 +181,7 @@ class Supervisor:
                 self._dispatch(self._session.recovery_failed())
                 return False
             url = self.url.recovery(step.connection_id, step.reconnection_token)
-            error = await self._attempt(url, min(self._connect_timeout, deadline - now), PROOF_TIMEOUT)
+            error = await self._attempt(url, min(now + self._connect_timeout, deadline), PROOF_TIMEOUT)
             if error is None:
                 return True
             if error.status in REFUSED:
@@ -198,7 +204,7 @@ class Supervisor:
             error = await self._try_new_session()
             if error is None or isinstance(self._session.step, Stop):
                 return started
-            hopeless = self.urls.fixed and error.status in REFUSED
+            hopeless = self.urls.fixed is not None and error.status in REFUSED
             delay = None if hopeless else _next_delay(delays)
             self._attempt_failed(error, delay)
             if delay is None:
@@ -217,22 +223,29 @@ class Supervisor:
 
     async def _new_session(self, url: ClientUrl) -> ConnectFailed | None:
         self.url = url
-        return await self._attempt(url, self._connect_timeout, self._connect_timeout)
+        return await self._attempt(url, trio.current_time() + self._connect_timeout)
 
-    async def _attempt(self, url: ClientUrl, connect_timeout: float, proof_timeout: float) -> ConnectFailed | None:
-        """Live on one transport from its opening to its end. Gives the error if it never carried the session."""
+    async def _attempt(self, url: ClientUrl, deadline: float, proof_timeout: float = math.inf) -> ConnectFailed | None:
+        """Live on one transport from its opening to its end. Gives the error if it never carried the session.
+
+        Args:
+            url: where to connect to.
+            deadline: until when the transport must be open and have shown that it carries the session.
+            proof_timeout: seconds from its opening until it must have shown that.
+        """
         try:
-            async with self._open_transport(url, connect_timeout) as transport:
+            async with self._open_transport(url, deadline - trio.current_time()) as transport:
                 self.connection = connection = self._make_connection(transport)
                 opened = trio.current_time()
                 try:
-                    ended = await connection.run(url.hub, proof_timeout)
+                    ended = await connection.run(url.hub, min(proof_timeout, deadline - opened))
                 finally:
                     self.connection = None
                     self._lived = trio.current_time() - opened
                 logger.info("the link ended with close code %d", ended.code)
         except ConnectFailed as error:
-            return error
+            # Watchers may keep errors for long, and a traceback keeps everything that this try was made of.
+            return error.with_traceback(None)
         if connection.proven:
             return None
         reason = f": {ended.reason}" if ended.reason else ""
@@ -241,11 +254,11 @@ class Supervisor:
     @property
     def token_expires_at(self) -> float | None:
         """When the token of the present URL expires, in seconds since 1970."""
-        return expires_at(self.url.access_token) if self.url.access_token else None
+        return _expiry(self.url)
 
     async def _warn_of_expiry(self) -> None:
         """Say once when a fixed URL's token has expired: this session lives on, but there will be no other."""
-        if self.urls.fixed and (expiry := self.token_expires_at) is not None:
+        if self.urls.fixed is not None and (expiry := _expiry(self.urls.fixed)) is not None:
             await trio.sleep(max(0, expiry - wall_time()))
             logger.warning(
                 "the token of the URL has expired; when this session is lost, no new one can be had."

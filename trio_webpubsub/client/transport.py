@@ -16,7 +16,7 @@ import trio_websocket
 
 from .._shell.connector import Connector
 from .._shell.frame_stream import FrameStream, TransportEnded
-from .._shell.groups import leaves
+from .._shell.groups import forget_frames, leaves
 from ..errors import ConnectFailed
 from ..protocol.urls import ClientUrl
 
@@ -145,9 +145,10 @@ async def open_transport(
     except BaseExceptionGroup as group:
         if opened:
             raise  # out of the block, or a defect
-        failure = _handshake_error(group)
+        failure = _handshake_error(group, secure=url.secure)
         if failure not in leaves(group):
             failure.__cause__ = group
+            forget_frames(group)  # those of trio-websocket hold the URL, with the token in it
     finally:
         await trio.aclose_forcefully(frames)
     if failure is not None:  # raised here, as one that stands in the group must not have the group for its context
@@ -169,6 +170,8 @@ async def _dial(
         raise ConnectFailed(f"no connection to {url.host}:{url.port}: {_reason(error)}") from error
     except trio.TooSlowError as error:
         raise ConnectFailed(f"no connection to {url.host}:{url.port} in time") from error
+    except Exception as error:  # the user's connector may raise anything; it is one more way not to connect
+        raise ConnectFailed(f"the connector raised {type(error).__name__}") from error
 
 
 def _reason(error: OSError) -> str:
@@ -177,7 +180,7 @@ def _reason(error: OSError) -> str:
     return (isinstance(cause, OSError) and cause.strerror) or error.strerror or str(error)
 
 
-def _handshake_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _handshake_error(group: BaseExceptionGroup[BaseException], *, secure: bool) -> BaseException:
     """Choose what to raise for the failures of trio-websocket's tasks and of our wait for them."""
     errors = list(leaves(group))
     for error in errors:
@@ -191,8 +194,13 @@ def _handshake_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
                 return ConnectFailed(f"the service refused the handshake with status {status}", status=status)
             case trio.TooSlowError():
                 return ConnectFailed("the service did not answer the handshake in time")
+            case TransportEnded(__cause__=ssl.SSLError() as cause):
+                return ConnectFailed(f"the service ended TLS during the handshake: {cause.reason}")
             case TransportEnded(reason=reason):
-                return ConnectFailed(reason or "the connection ended during the handshake")
+                # A service that refuses a client certificate ends the connection behind the handshake of TLS 1.3, and
+                # whether its alert is still seen is a matter of luck.
+                hint = "; over TLS, the reason may be the client certificate" if secure else ""
+                return ConnectFailed(f"{reason or 'the connection ended during the handshake'}{hint}")
             case _:
                 pass
     return ConnectFailed(f"the service's answer to the handshake makes no sense: {type(errors[0]).__name__}")

@@ -33,15 +33,13 @@ class UrlSource:
             if inspect.iscoroutine(source):
                 source.close()
             raise TypeError(f"{_WANTED}; this is {type(source).__name__!r}")
-        self._source = source
         self._allow_insecure = allow_insecure
-        if isinstance(source, str):
-            self._parse(source)
+        self._source = self.parse(source) if isinstance(source, str) else source
 
     @property
-    def fixed(self) -> bool:
-        """Whether asking again gives the same URL."""
-        return isinstance(self._source, str)
+    def fixed(self) -> ClientUrl | None:
+        """The URL, where asking again gives the same one."""
+        return self._source if isinstance(self._source, ClientUrl) else None
 
     async def get(self, seconds: float) -> ClientUrl:
         """Give the URL for a new session, in at most so many ``seconds``.
@@ -50,8 +48,8 @@ class UrlSource:
             ConnectFailed: the callable failed, was too slow, or gave no usable URL.
             TypeError: the callable is not an async one.
         """
-        if isinstance(self._source, str):
-            return self._parse(self._source)
+        if isinstance(self._source, ClientUrl):
+            return self._source
         try:
             with trio.fail_after(seconds):
                 awaitable = self._source()
@@ -65,11 +63,17 @@ class UrlSource:
         except Exception as error:  # the user's code may raise anything; it is one more way not to connect
             raise ConnectFailed(f"the URL callable raised {type(error).__name__}") from error
         try:
-            return self._parse(url)
+            return self.parse(url)
         except (ValueError, TypeError) as error:
             raise ConnectFailed(f"the URL callable gave no usable URL: {error}") from error
 
-    def _parse(self, text: str) -> ClientUrl:
+    def parse(self, text: str) -> ClientUrl:
+        """Read a URL that may be used.
+
+        Raises:
+            ValueError: it cannot be read, or would send secrets in the clear.
+            TypeError: it is no ``str``.
+        """
         url = ClientUrl.parse(text)
         if not (url.secure or self._allow_insecure or is_loopback(url.host)):
             raise ValueError(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class WebPubSubError(Exception):
     """The root of all errors of this library, trio's own and wrong arguments (``ValueError``, ``TypeError``) apart."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What an exception keeps in ``args`` is its text, but most of these are made of something else.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[WebPubSubError], args: tuple[object, ...]) -> WebPubSubError:
+    """Make an error again that was copied or came from another process."""
+    return kind.__new__(kind, *args)
 
 
 class InvalidPayload(WebPubSubError):

@@ -23,6 +23,7 @@ class Invocation:
 
     invocation_id: str
     started_at: float
+    frame: bytes = b""
     response: wire.InvokeResponse | None = None
     timed_out: bool = False
     """Whether it was given up because no response came in time."""

@@ -76,6 +76,20 @@ def check_event(name: str) -> str:
     return name
 
 
+def check_count(name: str, value: object, most: int | None = None) -> int:
+    """Give ``value`` back if it is a whole number from 0 to ``most``.
+
+    Raises:
+        ValueError: it is another number; the text names it.
+        TypeError: it is no whole number.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is a whole number, not {type(value).__name__!r}")
+    if value < 0 or (most is not None and value > most):
+        raise ValueError(f"{name} is {value}; it must be {'0 or more' if most is None else f'0 to {most}'}")
+    return value
+
+
 def check_user_id(user_id: str) -> str:
     """Give ``user_id`` back if a user may be called that. No upper limit is published.
 

@@ -77,17 +77,18 @@ class Outgoing:
         """
         invocation = self._invocations.start(now)
         try:
-            frame = self._pending.encode(msgspec.structs.replace(message, invocation_id=invocation.invocation_id))
+            message = msgspec.structs.replace(message, invocation_id=invocation.invocation_id)
+            invocation.frame = self._pending.encode(message)
         except BaseException:
             self._invocations.withdraw(invocation)
             raise
-        self._pending.post(frame)
+        self._pending.post(invocation.frame)
         return invocation
 
     def withdraw_invocation(self, invocation: Invocation) -> None:
-        """The caller of an invocation went away: the service is told once."""
+        """The caller of an invocation went away: it is not written any more, or else the service is told once."""
         frame = self._invocations.withdraw(invocation)
-        if frame is not None:
+        if frame is not None and not self._pending.take_back(invocation.frame):
             self._pending.post(frame)
 
     def join(self, group: str) -> Operation:
@@ -216,7 +217,7 @@ class Outgoing:
 
     def stop(self) -> list[Output]:
         """Give everything its last outcome."""
-        return [*self._pending.stop(), *self._invocations.fail_all()]
+        return list(self._pending.stop())
 
     # The hand-over to another process
 
@@ -233,8 +234,8 @@ class Outgoing:
             )
             for each in self._pending
         ]
-        told = [each for each in self._pending.hand_over() if each.purpose != "internal"]
-        return operations, self._pending.last_id, self._membership.wanted(), [*told, *self._invocations.fail_all()]
+        told: list[Output] = [each for each in self._pending.hand_over() if each.purpose != "internal"]
+        return operations, self._pending.last_id, self._membership.wanted(), told
 
     def resume(self, contents: TicketContents) -> None:
         """Go on with what another process had pending; nobody here waits for it."""
@@ -274,7 +275,15 @@ class Outgoing:
             ack_id=ack_id,
         )
 
+    def _forget_leaves(self, group: str) -> None:
+        """A group is wanted again: a leave that the service failed to do must not be tried again behind the join."""
+        for operation in list(self._pending):
+            if operation.message == wire.LeaveGroup(group, operation.ack_id) and operation.purpose == "internal":
+                self._pending.never_retry(operation)
+
     def _join(self, group: str, purpose: Purpose) -> Operation:
+        if purpose != "internal":  # a rejoin finds no leaves: they ended with the session
+            self._forget_leaves(group)
         operation = self._submit(wire.JoinGroup(group))
         operation.purpose = purpose
         self._membership.hold(group)
@@ -309,8 +318,6 @@ class Outgoing:
                 self._membership.join(message.group)
             self._membership.release(message.group, maybe_joined=not isinstance(outcome, Refused))
             if operation.purpose == "internal" and not isinstance(outcome, Done):
-                missing = wire.WireError("Timeout", "no ack came in time")
-                error = outcome.error if isinstance(outcome, Refused) else missing
-                outputs.append(GroupRefused(message.group, error))
+                outputs.append(GroupRefused(message.group, operation))
         if operation.purpose != "internal":
             outputs.append(operation)

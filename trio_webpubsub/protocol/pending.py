@@ -103,7 +103,7 @@ class PendingOperations:
         self._max_message_size = max_message_size
         self._last_id = 0
         self._by_id: dict[int, Operation] = {}  # in the order of their ids, since a new id is always the largest
-        self._failed: dict[int, None] = {}  # ids whose callers were told of a failure in this session
+        self._failed: dict[int, type[Acknowledged]] = {}  # whose callers were told of a failure in this session
         self._outbox: deque[Operation | bytes] = deque()
         self._in_flight: dict[int, Operation] = {}  # written to this transport; the longest unanswered first
         self._delayed: list[tuple[float, int, Operation]] = []  # a heap: when to retry, ack id, operation
@@ -151,10 +151,10 @@ class PendingOperations:
 
         Raises:
             MessageTooLarge: its frame is larger than the service takes; nothing has changed.
-            ValueError: no operation of this session failed under ``ack_id``; nothing has changed.
+            ValueError: no operation of this kind and session failed under ``ack_id``; nothing has changed.
         """
-        if ack_id is not None and ack_id not in self._failed:
-            raise ValueError(f"no operation of this session failed with ack id {ack_id}")
+        if ack_id is not None and self._failed.get(ack_id) is not type(message):
+            raise ValueError(f"no operation of this kind failed in this session with ack id {ack_id}")
         writes = 0 if ack_id is None else 1  # so that a Duplicate means that it ran
         new_id = self._last_id + 1 if ack_id is None else ack_id
         message = msgspec.structs.replace(message, ack_id=new_id)
@@ -194,6 +194,15 @@ class PendingOperations:
         """Queue a frame that nobody waits for."""
         self.posted_bytes += len(frame)
         self._outbox.append(frame)
+
+    def take_back(self, frame: bytes) -> bool:
+        """Remove a frame that nobody waits for; false when it is on its way already."""
+        try:
+            self._outbox.remove(frame)
+        except ValueError:
+            return False
+        self.posted_bytes -= len(frame)
+        return True
 
     def take(self, now: float, budget: int) -> list[bytes]:
         """Give frames to write now, about ``budget`` bytes of them, as far as the window of unanswered ones allows."""
@@ -267,6 +276,12 @@ class PendingOperations:
             if self._delayed:  # nobody shall wait for this retry
                 self._delayed = [each for each in self._delayed if each[2] is not operation]
                 heapq.heapify(self._delayed)
+
+    def never_retry(self, operation: Operation) -> None:
+        """Let the next failure of an operation be its end; if one has come already, it is forgotten."""
+        operation.retries = 0
+        if any(each[2] is operation for each in self._delayed):
+            self.withdraw(operation)
 
     def refused_with(self, code: int) -> Operation | None:
         """The service closed the transport with ``code``. Gives the operation whose frame it will not take.
@@ -349,7 +364,7 @@ class PendingOperations:
         self.bytes -= len(operation.frame)
         operation.outcome = outcome
         if isinstance(outcome, Refused | Unanswered):
-            self._failed[operation.ack_id] = None
+            self._failed[operation.ack_id] = type(operation.message)
             if len(self._failed) > FAILED_IDS_KEPT:
                 del self._failed[next(iter(self._failed))]
         return operation

@@ -227,7 +227,9 @@ class Session:
             return []
         self._open = self._proven = False
         self.state = "stopped"
-        return [*self.outgoing.stop(), Stopped(reason=reason)]
+        outputs: list[Output] = []
+        self.counts.posts_lost += self.outgoing.transport_ended(None, outputs)
+        return [*self.outgoing.stop(), *outputs, Stopped(reason=reason)]
 
     @property
     def can_detach(self) -> bool:
@@ -236,7 +238,9 @@ class Session:
 
     def detach(self, url: str, unread: dict[str, list[UnreadMessage]]) -> tuple[SessionTicket, list[Output]]:
         """End the client but not the session, and give what another process needs to go on. Only while `can_detach`."""
-        operations, last_ack_id, groups, outputs = self.outgoing.hand_over()
+        outputs: list[Output] = []
+        self.counts.posts_lost += self.outgoing.transport_ended(None, outputs)
+        operations, last_ack_id, groups, told = self.outgoing.hand_over()
         contents = TicketContents(
             subprotocol=self._codec.subprotocol,
             url=url,
@@ -251,7 +255,7 @@ class Session:
         )
         self._open = self._proven = False
         self.state = "stopped"
-        return SessionTicket(contents), [*outputs, Stopped(reason=DETACHED)]
+        return SessionTicket(contents), [*told, *outputs, Stopped(reason=DETACHED)]
 
     def resume(self, contents: TicketContents, now: float) -> None:
         """Go on with the session of another process: recover it."""
@@ -371,7 +375,6 @@ class Session:
         self.user_id = message.user_id
         self.counts.connected_since = now
         self._poison = ()
-        self._sequence.reset()
         self.state = "connected"
         self._proven = True
         first = self.counts.sessions == 1
@@ -404,4 +407,5 @@ class Session:
         self.counts.connected_since = None
         self._reconnection_token = None
         self._recovery = None
+        self._sequence.reset()
         self.outgoing.session_lost(outputs)

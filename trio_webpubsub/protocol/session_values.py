@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from . import wire
 from .invocations import Invocation
 from .messages import Gap, GroupMessage, Lifecycle, ServerMessage
 from .pending import Operation
@@ -30,10 +29,10 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupRefused(msgspec.Struct, frozen=True):
-    """A wanted group is not joined in a new session: the service refused, or without ``error`` it was not asked."""
+    """A wanted group is not joined in a new session: its ``rejoin`` failed, or without one it was not asked for."""
 
     group: str
-    error: wire.WireError | None
+    rejoin: Operation | None
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -121,6 +121,9 @@ class TicketContents(msgspec.Struct, frozen=True, kw_only=True):
     unread: dict[str, list[UnreadMessage]]
     """By the kind of subscription in whose buffer they waited."""
 
+    def __repr__(self) -> str:  # the token is a secret
+        return f"TicketContents(connection_id={self.connection_id!r})"
+
 
 class SessionTicket:
     """A detached session, with which one other client goes on: ``open_client(url, resume=ticket)``.
@@ -143,6 +146,15 @@ class SessionTicket:
             ValueError: the ticket was used.
         """
         return self._open().subprotocol
+
+    @property
+    def url(self) -> str:
+        """Where the session was begun, without tokens.
+
+        Raises:
+            ValueError: the ticket was used.
+        """
+        return self._open().url
 
     def to_bytes(self) -> bytes:
         """Write the ticket, for another process. The bytes hold the secret.
