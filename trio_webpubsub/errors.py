@@ -34,7 +34,7 @@ class ConnectFailed(WebPubSubError):
 
 
 class ClientStopped(WebPubSubError):
-    """The client gave up: there is no connection, and none will be tried."""
+    """The client gave up: there is no connection, and none will be tried. Its cause is the last `ConnectFailed`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the client stopped: {reason}")
@@ -42,7 +42,10 @@ class ClientStopped(WebPubSubError):
 
 
 class SendFailed(WebPubSubError):
-    """The service refused an operation; it did not run."""
+    """The service answered that an operation failed.
+
+    It did not run, except an event whose handler failed: ``InternalServerError``.
+    """
 
     def __init__(self, ack_id: int, name: str, message: str) -> None:
         super().__init__(f"{name or 'unnamed error'}: {message}" if message else name or "refused without a reason")

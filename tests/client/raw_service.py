@@ -152,6 +152,13 @@ class RawService:
         """Give the next connection, after its handshake."""
         return await self._take.receive()
 
+    async def recover(self) -> Peer:
+        """Give the next connection, which recovers a session: its ping is answered."""
+        peer = await self.next()
+        await peer.expect("ping")
+        await peer.send(type="pong")
+        return peer
+
     async def _serve(self, stream: MutableStream) -> None:
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(nursery, stream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -14,7 +16,7 @@ from trio_webpubsub import (
     open_client,
 )
 
-from .raw_service import URL, RawService
+from .raw_service import URL, Peer, RawService
 
 
 class Oops(Exception):
@@ -289,3 +291,85 @@ async def test_a_retry_that_nobody_waits_for_delays_no_leaving(autojump_clock: M
             nursery.cancel_scope.cancel()
         start = trio.current_time()
     assert trio.current_time() == start
+
+
+async def fail_after(seconds: float, error: Exception) -> None:
+    await trio.sleep(seconds)
+    raise error
+
+
+async def test_a_nursery_inside_the_block_keeps_its_own_group(autojump_clock: MockClock, service: RawService) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_client(URL, connector=service.connector), trio.open_nursery() as inner:
+            inner.start_soon(fail_after, 1, Oops())
+            await trio.sleep_forever()
+    assert [type(each) for each in caught.value.exceptions] == [Oops]
+
+
+async def test_a_nursery_around_the_block_ends_it(autojump_clock: MockClock, service: RawService) -> None:
+    codes: list[int] = []
+
+    async def watch(peer: Peer) -> None:
+        with trio.CancelScope(shield=True):
+            codes.append(await peer.closed())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as outer:
+
+            @outer.start_soon
+            async def live() -> None:
+                async with open_client(URL, connector=service.connector):
+                    peer = await service.next()
+                    outer.start_soon(fail_after, 1, Oops())
+                    outer.start_soon(watch, peer)
+                    await trio.sleep_forever()
+
+    assert [type(each) for each in caught.value.exceptions] == [Oops]
+    assert codes == [1000]
+
+
+async def test_blocks_in_blocks_end_one_after_the_other(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    codes: list[int] = []
+
+    async def watch() -> None:
+        codes.append(await (await service.next()).closed())
+
+    for _ in range(2):
+        nursery.start_soon(watch)
+    with pytest.raises(Oops):
+        async with (
+            open_client(URL, connector=service.connector) as first,
+            open_client(URL, connector=service.connector) as second,
+        ):
+            assert (first.connection_id, second.connection_id) == ("c-1", "c-2")
+            raise Oops
+    assert codes == [1000, 1000]
+
+
+async def test_a_client_that_gave_up_raises_no_group(autojump_clock: MockClock, service: RawService) -> None:
+    with pytest.raises(ClientStopped):
+        async with open_client(URL, connector=service.connector, reconnect=None) as client:
+            await (await service.next()).websocket.aclose(1008)
+            await client.join_group("g")
+
+
+async def test_an_iteration_left_by_cancellation_leaves_its_group(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def iterate() -> None:
+                async for _ in client.group_messages("g"):
+                    pass
+
+            await peer.answer("joinGroup")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        gc.collect()
+        await peer.send(type="pong")  # the receive loop's next turn
+        assert (await peer.expect("leaveGroup"))["group"] == "g"

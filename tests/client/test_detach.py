@@ -127,6 +127,157 @@ async def test_a_ticket_with_a_url_callable_that_is_not_async(autojump_clock: Mo
                 pytest.fail("there is no URL")
 
 
+async def test_a_session_is_detached_once(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        await service.next()
+        await client.detach()
+        with pytest.raises(trio.ClosedResourceError, match="detached"):
+            await client.detach()
+    with pytest.raises(trio.ClosedResourceError, match="detached"):
+        await client.detach()
+
+
+async def test_a_session_without_a_link_can_be_detached(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        service.refuse = OSError("no route to host")
+        peer.cut()
+        await wait_all_tasks_blocked()
+        assert client.state == "recovering"
+        ticket = await client.detach()
+    service.refuse = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(service.recover)
+        async with open_client(URL, connector=service.connector, resume=ticket) as client:
+            assert client.connection_id == "c-1"
+
+
+async def test_a_lost_session_cannot_be_detached(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        service.refuse = OSError("no route to host")
+        await peer.websocket.aclose(1008)
+        await wait_all_tasks_blocked()
+        assert client.state == "reconnecting"
+        with pytest.raises(RuntimeError, match="while it lasts"):
+            await client.detach()
+        service.refuse = None
+        await service.next()
+
+
+async def test_what_was_sent_without_an_ack_is_written_before(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        peer = await service.next()
+        for number in range(20):
+            await client.send_to_group("g", f"{number} {'x' * 10_000}", ack=False)
+
+        @nursery.start_soon
+        async def read() -> None:
+            for number in range(20):
+                assert (await peer.expect("sendToGroup"))["data"].startswith(f"{number} ")
+
+        await client.detach()
+        assert client.statistics().sends_lost == 0
+
+
+async def test_a_service_that_does_not_read_holds_nobody_up(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        await service.next()
+        with trio.move_on_after(0.1):
+            while True:
+                await client.send_to_group("g", "x" * 10_000, ack=False)
+        start = trio.current_time()
+        await client.detach()
+        assert trio.current_time() - start == pytest.approx(0.5)
+        assert client.statistics().sends_lost > 0
+
+
+async def test_cancelled_while_it_writes_nothing_has_happened(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector, keep_alive_interval=math.inf) as client:
+        peer = await service.next()
+        with trio.move_on_after(0.1):
+            while True:
+                await client.send_to_group("g", "x" * 10_000, ack=False)
+        with trio.move_on_after(0.1) as scope:
+            await client.detach()
+        assert scope.cancelled_caught
+        assert client.state == "connected"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.closed)
+            await client.send_to_group("g", "still here", ack=False)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_is_not_asked_for_goes_on_to_the_next_process(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    ticket = await detached(service)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(service.recover)
+        async with open_client(URL, resume=ticket, connector=service.connector) as client:
+            ticket = await client.detach()
+        nursery.start_soon(service.recover)
+        async with open_client(URL, resume=ticket, connector=service.connector) as client:
+            messages = client.group_messages("g", join=False)
+            assert [messages.receive_nowait().sequence_id for _ in range(2)] == [2, 3]
+            assert client.server_messages().receive_nowait().data == "for nobody yet"
+            with pytest.raises(trio.WouldBlock):
+                messages.receive_nowait()
+
+
+async def test_a_gap_is_for_those_who_asked_for_gaps(autojump_clock: MockClock, service: RawService) -> None:
+    for gaps in (True, False):
+        async with open_client(URL, connector=service.connector, keep_alive_interval=math.inf) as client:
+            peer = await service.next()
+            unread = client.group_messages(gaps=True)
+            await peer.message(1, "one")
+            await peer.websocket.send_message("{")
+            await peer.message(2, "two")
+            await wait_all_tasks_blocked()
+            ticket = await client.detach()
+            unread.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.recover)
+            async with open_client(URL, resume=ticket, connector=service.connector) as client:
+                messages: Any = client.group_messages(gaps=gaps)  # type: ignore[call-overload]
+                got = [messages.receive_nowait() for _ in range(3 if gaps else 2)]
+                assert [isinstance(each, Gap) for each in got] == [False, *([True] if gaps else []), False]
+
+
+async def test_a_buffer_is_no_limit_for_what_another_process_left(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    ticket = await detached(service)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def play() -> None:
+            peer = await service.next()
+            await peer.expect("ping")
+            await peer.message(5, 5)
+
+        async with (
+            open_client(URL, resume=ticket, connector=service.connector) as client,
+            client.group_messages("g", join=False, buffer=1) as messages,
+        ):
+            await wait_all_tasks_blocked()
+            assert [(await messages.receive()).sequence_id for _ in range(3)] == [2, 3, 5]
+
+
+async def test_a_ticket_sends_no_secret_in_the_clear(autojump_clock: MockClock, service: RawService) -> None:
+    url = URL.replace("localhost", "example.org")
+    async with open_client(url, connector=service.connector, allow_insecure=True) as client:
+        await service.next()
+        ticket = await client.detach()
+    with pytest.raises(ValueError, match="allow_insecure"):
+        async with open_client(URL, resume=ticket, connector=service.connector):
+            pytest.fail("the token would travel in the clear")
+    async with trio.open_nursery() as nursery:  # it was not used up
+        nursery.start_soon(service.recover)
+        async with open_client(URL, resume=ticket, connector=service.connector, allow_insecure=True) as client:
+            assert client.connection_id == "c-1"
+
+
 async def test_a_plain_session_cannot_be_detached(autojump_clock: MockClock, service: RawService) -> None:
     service.subprotocol = "json.webpubsub.azure.v1"
     async with open_client(URL, connector=service.connector, subprotocol="json.webpubsub.azure.v1") as client:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -27,10 +29,7 @@ async def script(client: Client) -> None:
     await client.leave_group("a")
 
 
-@pytest.mark.parametrize(
-    "subprotocol",
-    ["json.reliable.webpubsub.azure.v1", "json.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1"],
-)
+@pytest.mark.parametrize("subprotocol", get_args(Subprotocol))
 async def test_cancelling_anywhere_never_harms_the_link(autojump_clock: MockClock, subprotocol: Subprotocol) -> None:
     async with open_emulator(in_memory=True) as emulator:
         url = emulator.client_url("chat", user_id="ann")

@@ -76,14 +76,17 @@ class ProxyConnector:
             raise
         return stream if ssl_context is None else await start_tls(stream, host, ssl_context)
 
-    async def _open_tunnel(self, stream: trio.abc.Stream, target: str) -> None:
+    def _request(self, target: str) -> bytes:
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         if self._proxy.authorization is not None:
             lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
+        return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+    async def _open_tunnel(self, stream: trio.abc.Stream, target: str) -> None:
         name = f"the proxy {self._proxy.host}:{self._proxy.port}"
         head = b""
         try:
-            await stream.send_all("\r\n".join([*lines, "", ""]).encode("ascii"))
+            await stream.send_all(self._request(target))
             # Nothing follows the head before we speak: a client opens every protocol that is tunnelled here.
             while not head.endswith(b"\r\n\r\n") and len(head) < MAX_ANSWER:
                 data = await stream.receive_some(MAX_ANSWER)

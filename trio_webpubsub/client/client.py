@@ -161,7 +161,7 @@ class Client:
     def lifecycle(self) -> Subscription[Lifecycle]:
         """Watch the connection: first how it stands, then each change.
 
-        A watcher that stands still loses the oldest news.
+        A watcher that is 1,000 of them behind loses the oldest news. It ends when the client does, with `Stopped`.
         """
         return self._subscription(Feed.LIFECYCLE, False, LIFECYCLE_BUFFER, "drop_oldest")
 
@@ -169,7 +169,9 @@ class Client:
         """End this client but not its session, which another process may go on with: ``open_client(resume=ticket)``.
 
         The ticket takes along what nobody had read and what was not acknowledged. Subscriptions end, and callers who
-        still wait for an ack get `ClientStopped`. Keep the ticket secret: whoever has it can be this client.
+        still wait for an ack get `ClientStopped`: whoever has the ticket goes on with what they asked for. What was
+        sent without an ack is written first, for which there is half a second. Keep the ticket secret: whoever has it
+        can be this client. It is good for as long as the service keeps the session, about half a minute.
 
         Raises:
             RuntimeError: there is no session that could be recovered.
@@ -287,7 +289,7 @@ class Client:
             retries: How often to try again when the service reports an internal error; by default ``send_retries``.
             repeat_in_new_session: Send again where the loss of a session leaves open whether the message went out,
                 instead of raising `DeliveryUnknown`. It may then be delivered twice.
-            log_payloads: Log the frame at DEBUG, as the option of `open_client` does for all.
+            log_payloads: Log the message at DEBUG, as the option of `open_client` does for all.
 
         Raises:
             SendFailed: the service refused, after retries where they make sense; ``Forbidden`` when a role is missing.

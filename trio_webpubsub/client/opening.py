@@ -86,8 +86,11 @@ async def open_client(
         reconnect: Gives the seconds to wait before each try to get a new session; called when one is lost that had
             lasted. When the iterator ends, the client stops. ``None`` stops it at once when a session is lost.
         recovery_timeout: Seconds from the loss of a link in which the session may be recovered.
-        ack_timeout: Seconds to wait for the answer to an operation; ``math.inf`` waits for ever.
-        connect_timeout: Seconds for each try to connect, from the dial to the service's ``connected``.
+        ack_timeout: Seconds to wait for the answer to an operation, from when it was last written. The first time they
+            are over it is asked for once more (an event is not), and after as many again given up. ``math.inf`` waits
+            for ever.
+        connect_timeout: Seconds for each try to connect, from the dial to the service's ``connected``; as many again
+            for the URL callable before it.
         close_timeout: Seconds that leaving the block may take. Left by an exception or cancellation it takes at most
             0.5.
         keep_alive_interval: Seconds of silence after which a ping is sent; ``math.inf`` sends none.
@@ -97,15 +100,15 @@ async def open_client(
         max_pending_bytes: Bytes that they may have together.
         max_message_size: Bytes of the largest frame that is sent. (Frames of up to 4 MiB are received.)
         ssl_context: For ``wss://``; by default the system's certificates are trusted.
-        proxy: The HTTP proxy to go through, ``http://[user:password@]host[:port]`` (``https://`` where TLS is spoken with
-            the proxy too, by the system's certificates). Without one, and without a ``connector``, the environment is
+        proxy: The HTTP proxy to go through, ``http://[user:password@]host[:port]``; with ``https://`` it is spoken to
+            in TLS, trusting the system's certificates. Without one, and without a ``connector``, the environment is
             asked: ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``.
         headers: Added to every handshake.
         user_agent: Sent instead of this library's name and version.
         allow_insecure: Allow ``ws://`` to other hosts than this one, with the token in the clear.
         log_payloads: Log every message at DEBUG under ``trio_webpubsub.client``, cut to 4,096 characters.
         resume: Go on with a session that `Client.detach` gave, with its subprotocol. ``url`` is used if that session is
-            lost: then a new one begins, with a `Gap`.
+            lost: then a new one begins, with a `Gap`. The ticket is used up by this, whatever comes of it.
         connector: How to make connections, for tests and unusual networks.
 
     Raises:
@@ -113,7 +116,8 @@ async def open_client(
         ValueError: The URL or an option cannot be used; the message says what is wrong and never holds the token.
         TypeError: ``url`` is neither a ``str`` nor an async callable, or ``reconnect`` is no callable.
         ImportError: ``subprotocol`` needs the extra ``protobuf``, which is not installed.
-        ClientStopped: On leaving the block: the client had given up, and no operation or subscription had told.
+        ClientStopped: On leaving the block: the client had given up, and no operation or subscription had told. Its
+            cause is the last `ConnectFailed`, with the ``status``, if any.
         InternalError: A defect in a background task cancelled the block.
 
     Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.

@@ -162,7 +162,7 @@ async def _dial(
         with trio.fail_at(deadline):
             if url.secure and ssl_context is None:
                 ssl_context = ssl.create_default_context()
-            return await connector(url.host, url.port, ssl_context if url.secure else None)
+            return _checked(await connector(url.host, url.port, ssl_context if url.secure else None))
     except ssl.SSLError as error:
         reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason or str(error)
         raise ConnectFailed(f"TLS with {url.host} failed: {reason}") from error
@@ -170,8 +170,16 @@ async def _dial(
         raise ConnectFailed(f"no connection to {url.host}:{url.port}: {_reason(error)}") from error
     except trio.TooSlowError as error:
         raise ConnectFailed(f"no connection to {url.host}:{url.port} in time") from error
+    except ConnectFailed:
+        raise
     except Exception as error:  # the user's connector may raise anything; it is one more way not to connect
         raise ConnectFailed(f"the connector raised {type(error).__name__}") from error
+
+
+def _checked(stream: object) -> trio.abc.Stream:
+    if not isinstance(stream, trio.abc.Stream):
+        raise ConnectFailed(f"the connector gave {type(stream).__name__!r}, which is no stream")
+    return stream
 
 
 def _reason(error: OSError) -> str:
