@@ -122,6 +122,15 @@ async def nonsense_for_an_answer(service: RawService) -> None:
         pytest.fail("no session began")
 
 
+async def no_answer(service: RawService) -> None:
+    async def connector(*_: object) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return memory_stream_pair()[0]
+
+    async with open_client(URL, connector=connector):
+        pytest.fail("no session began")
+
+
 async def proxy_refuses(service: RawService) -> None:
     async def connector(*_: object) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
@@ -183,6 +192,7 @@ CASES: list[Case] = [
     insecure_url,
     told_too_late,
     nonsense_for_an_answer,
+    no_answer,
     proxy_refuses,
     bad_header,
     silence,
