@@ -13,6 +13,7 @@ import msgspec
 import trio
 import trio_websocket
 
+from trio_webpubsub import Subscription
 from trio_webpubsub._shell.memory import MemoryStream, memory_stream_pair
 
 URL = "ws://localhost/client/hubs/chat?access_token=canary-access-token"
@@ -186,3 +187,11 @@ async def raw_service() -> AsyncGenerator[RawService, None]:
     async with trio.open_nursery() as nursery:
         yield RawService(nursery)
         nursery.cancel_scope.cancel()
+
+
+async def entered(peer: Peer, messages: Subscription[Any]) -> Subscription[Any]:
+    """Enter a subscription that joins."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.answer, "joinGroup")
+        await messages.__aenter__()
+    return messages

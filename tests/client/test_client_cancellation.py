@@ -236,6 +236,24 @@ async def test_a_defect_in_the_background_cancels_the_block(
     assert caught.value.__cause__ is not None
 
 
+async def test_a_defect_hides_no_exception_of_the_block(
+    autojump_clock: MockClock, service: RawService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defective(*args: object) -> None:
+        raise KeyError("a planted defect")
+
+    with pytest.raises(InternalError) as caught:
+        async with open_client(URL, connector=service.connector) as client:
+            peer = await service.next()
+            monkeypatch.setattr(client._core.session, "receive", defective)
+            await peer.message(1)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise Oops
+    assert caught.value.__notes__ == ["The block itself raised Oops()."]
+
+
 async def test_an_interrupt_in_the_background_comes_out_as_it_is(
     autojump_clock: MockClock, service: RawService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

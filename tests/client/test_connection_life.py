@@ -95,6 +95,21 @@ async def test_sequence_acks_go_out_within_a_second(autojump_clock: MockClock, s
         assert scope.cancelled_caught  # nothing to acknowledge, nothing sent
 
 
+@pytest.mark.parametrize(("messages", "size"), [(100, 2), (1, 2**20)])
+async def test_much_is_acknowledged_at_once_though_nobody_takes_it(
+    autojump_clock: MockClock, service: RawService, messages: int, size: int
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        waiting = client.messages()
+        start = trio.current_time()
+        for number in range(1, messages + 1):
+            await peer.message(number, "x" * size)
+        assert (await peer.expect("sequenceAck"))["sequenceId"] == messages
+        assert trio.current_time() == start
+        assert waiting.statistics().buffered == messages
+
+
 async def test_a_ping_of_the_websocket_is_answered(autojump_clock: MockClock, service: RawService) -> None:
     async with open_client(URL, connector=service.connector):
         peer = await service.next()

@@ -239,7 +239,7 @@ async def test_a_gap_is_for_those_who_asked_for_gaps(autojump_clock: MockClock, 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.recover)
             async with open_client(URL, resume=ticket, connector=service.connector) as client:
-                messages: Any = client.group_messages(gaps=gaps)  # type: ignore[call-overload]
+                messages: Any = client.group_messages(gaps=gaps)
                 got = [messages.receive_nowait() for _ in range(3 if gaps else 2)]
                 assert [isinstance(each, Gap) for each in got] == [False, *([True] if gaps else []), False]
 

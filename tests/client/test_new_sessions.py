@@ -12,7 +12,9 @@ from trio_webpubsub import (
     AckTimeout,
     ClientStopped,
     ConnectAttemptFailed,
+    Connected,
     ConnectFailed,
+    Disconnected,
     GroupLost,
     RejoinFailed,
     SendFailed,
@@ -110,6 +112,27 @@ async def test_a_hanging_callable_has_a_deadline(autojump_clock: MockClock, serv
     with pytest.raises(ConnectFailed, match="within 10 s"):
         async with open_client(trio.sleep_forever, connector=service.connector):
             pytest.fail("there is no URL")
+
+
+async def test_a_callable_that_hangs_later_is_a_failed_try(autojump_clock: MockClock, service: RawService) -> None:
+    asked = 0
+
+    async def url() -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            await trio.sleep_forever()
+        return URL
+
+    async with open_client(url, connector=service.connector, connect_timeout=3) as client, client.lifecycle() as news:
+        await (await service.next()).websocket.aclose(1008)
+        start = trio.current_time()
+        await service.next()
+        assert 3 <= trio.current_time() - start < 5
+        told = [await news.receive() for _ in range(4)]
+        assert [type(each) for each in told] == [Connected, Disconnected, ConnectAttemptFailed, Connected]
+        assert isinstance(told[2], ConnectAttemptFailed)
+        assert "within 3 s" in str(told[2].error)
 
 
 async def test_a_flapping_service_is_not_hammered(autojump_clock: MockClock, service: RawService) -> None:

@@ -16,7 +16,7 @@ from .raw_service import URL, Peer, RawService
 PROTOBUF = "protobuf.reliable.webpubsub.azure.v1"
 
 
-def frame(sequence_id: int, data: MessageData | None) -> bytes:
+def data_frame(sequence_id: int, data: MessageData | None) -> bytes:
     message = DownstreamMessage.DataMessage(origin="server", data=data, sequence_id=sequence_id)
     return DownstreamMessage(data_message=message).SerializeToString()
 
@@ -53,7 +53,9 @@ async def begin(service: RawService) -> Peer:
 
 
 async def upstream(peer: Peer) -> UpstreamMessage:
-    return UpstreamMessage.FromString(await peer.websocket.get_message())
+    frame = await peer.websocket.get_message()
+    assert isinstance(frame, bytes)
+    return UpstreamMessage.FromString(frame)
 
 
 async def recover(service: RawService) -> Peer:
@@ -74,8 +76,8 @@ async def test_poison_harms_neither_the_link_nor_the_next_message(
     async def play() -> None:
         peer = await begin(service)
         for number, data in enumerate(POISON):
-            await peer.websocket.send_message(frame(2 * number + 1, data))
-            await peer.websocket.send_message(frame(2 * number + 2, MessageData(text_data=b"fine")))
+            await peer.websocket.send_message(data_frame(2 * number + 1, data))
+            await peer.websocket.send_message(data_frame(2 * number + 2, MessageData(text_data=b"fine")))
         await peer.websocket.send_message(b"\x7a\x00")  # a message of a type that nobody knows yet
         peers.append(peer)
 
@@ -111,7 +113,7 @@ async def test_the_same_bytes_after_a_recovery_begin_a_new_session(
         assert "awps_connection_id" not in peer.query
         connected = wire.ConnectedMessage(connection_id="c-2")
         await peer.websocket.send_message(RELIABLE_PROTOBUF.encode_control(connected))
-        await peer.websocket.send_message(frame(1, MessageData(text_data=b"fine")))
+        await peer.websocket.send_message(data_frame(1, MessageData(text_data=b"fine")))
 
     async with (
         open_client(URL, connector=service.connector, subprotocol="protobuf.reliable.webpubsub.azure.v1") as client,

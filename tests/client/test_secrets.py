@@ -7,6 +7,7 @@ import re
 import ssl
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -172,7 +173,8 @@ async def no_ticket(service: RawService) -> None:
 async def defect(service: RawService) -> None:
     async with open_client(URL, connector=service.connector, log_payloads=True) as client:
         peer = await service.next()
-        client._core.session.receive = None  # type: ignore[assignment, method-assign]
+        session: Any = client._core.session
+        session.receive = None
         await peer.connected("c-1", token="canary-newer")
         await trio.sleep_forever()
 

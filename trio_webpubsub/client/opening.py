@@ -242,6 +242,8 @@ def _what_comes_out(block_error: BaseException | None, defect: BaseException | N
             return each
     error = InternalError(f"a defect of trio_webpubsub, please report it: {next(leaves(defect))!r}")
     error.__cause__ = defect
+    if block_error is not None and not all(isinstance(each, trio.Cancelled) for each in leaves(block_error)):
+        error.add_note(f"The block itself raised {block_error!r}.")
     return error
 
 
