@@ -31,7 +31,7 @@ async def serve(url: str, ticket_path: trio.Path, *, task_status: trio.TaskStatu
             async for _ in signals:
                 await ticket_path.touch(mode=0o600)  # it is a secret
                 await ticket_path.write_bytes((await client.detach()).to_bytes())
-                return
+                break
 
 
 async def main() -> None:

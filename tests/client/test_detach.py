@@ -225,6 +225,31 @@ async def test_what_is_not_asked_for_goes_on_to_the_next_process(
                 messages.receive_nowait()
 
 
+async def test_a_session_lost_on_the_way_is_told_to_the_last_process(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    ticket = await detached(service)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def refuse() -> None:
+            await (await service.next()).websocket.aclose(1008)
+            await (await service.next()).answer("joinGroup")
+
+        async with open_client(URL, resume=ticket, connector=service.connector) as client:
+            await wait_all_tasks_blocked()
+            ticket = await client.detach()
+        nursery.start_soon(service.recover)
+        async with open_client(URL, resume=ticket, connector=service.connector) as client:
+            messages = client.group_messages("g", join=False, gaps=True)
+            got = [messages.receive_nowait() for _ in range(3)]
+            assert [each if isinstance(each, Gap) else each.sequence_id for each in got] == [
+                2,
+                3,
+                Gap(session_lost=True),
+            ]
+
+
 async def test_a_gap_is_for_those_who_asked_for_gaps(autojump_clock: MockClock, service: RawService) -> None:
     for gaps in (True, False):
         async with open_client(URL, connector=service.connector, keep_alive_interval=math.inf) as client:

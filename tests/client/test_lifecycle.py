@@ -74,6 +74,16 @@ async def test_what_came_early_can_be_read_after_the_end(autojump_clock: MockClo
     assert [message async for message in client.messages()] == []
 
 
+async def test_after_the_end_no_group_is_joined(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        pass
+    messages = client.group_messages("g")
+    with pytest.raises(trio.EndOfChannel):
+        messages.receive_nowait()
+    with pytest.raises(trio.ClosedResourceError, match="the block was left"):
+        await messages.receive()
+
+
 async def test_values_cannot_be_changed() -> None:
     for value in (
         Connected(connection_id="c-1", first=True),

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_webpubsub import (
     GroupMessage,
+    InvokeResult,
     open_client,
 )
 
@@ -85,6 +86,26 @@ async def test_one_call_may_log_its_payload(
         await client.send_to_group("g", "x" * 10_000, ack=False, log_payloads=True)
     assert "xxxx" in caplog.text
     assert "x" * 5000 not in caplog.text
+
+
+async def test_one_question_may_be_logged_with_its_answer(
+    autojump_clock: MockClock, service: RawService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_webpubsub")
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        peer = await service.next()
+
+        @nursery.start_soon
+        async def answer() -> None:
+            for _ in range(2):
+                invocation_id = (await peer.expect("invoke"))["invocationId"]
+                await peer.send(type="invokeResponse", invocationId=invocation_id, success=True, metadata={"a": "seen"})
+
+        assert await client.invoke_event("price", "asked") == InvokeResult(metadata={"a": "seen"})
+        assert "asked" not in caplog.text
+        await client.invoke_event("price", "asked", log_payloads=True)
+        assert "asked" in caplog.text
+        assert "seen" in caplog.text
 
 
 async def test_a_typed_payload(autojump_clock: MockClock, service: RawService) -> None:

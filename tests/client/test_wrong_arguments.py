@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
@@ -111,7 +112,38 @@ async def test_a_buffer_is_a_number_of_messages(autojump_clock: MockClock, servi
             client.messages(buffer=buffer)
 
 
-# Other people's connectors
+# Other people's connectors and streams
+
+
+class BrokenTls(trio.abc.Stream):
+    """What a stream does on which TLS has ended with an alert."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] alert")
+        alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+        raise trio.BrokenResourceError from alert
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_why_tls_ended_is_told(autojump_clock: MockClock) -> None:
+    async def connector(*_: object) -> trio.abc.Stream:
+        return BrokenTls()
+
+    start = trio.current_time()
+    with pytest.raises(ConnectFailed, match="ended TLS during the handshake: TLSV13_ALERT_CERTIFICATE_REQUIRED"):
+        async with open_client(URL.replace("ws:", "wss:"), connector=connector):
+            pytest.fail("there is no connection")
+    assert trio.current_time() == start
+
 
 ERRORS = [RuntimeError("the user's own"), trio.BrokenResourceError("gone"), ValueError("canary"), UnicodeError("idna")]
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 from trio_webpubsub.protocol.errors import MessageTooLarge, ProtocolViolation
 
 
@@ -13,3 +16,9 @@ def test_a_violation_tells_the_close_code() -> None:
     error = ProtocolViolation(1007, "not UTF-8")
     assert (error.code, error.reason) == (1007, "not UTF-8")
     assert str(error) == "not UTF-8 (close code 1007)"
+
+
+def test_an_error_can_be_copied() -> None:
+    error = MessageTooLarge(2, 1)
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(again), again.size, again.limit) == (str(error), 2, 1)

@@ -6,6 +6,7 @@ import pytest
 
 from trio_webpubsub.protocol.names import (
     check_connection_id,
+    check_count,
     check_event,
     check_group,
     check_hub,
@@ -87,3 +88,15 @@ def test_an_error_shows_the_beginning_of_a_long_name() -> None:
     with pytest.raises(ValueError, match="cannot be a hub name") as caught:
         check_hub("-" * 100_000)
     assert len(str(caught.value)) < 300
+
+
+def test_a_count_is_a_whole_number_within_its_limits() -> None:
+    assert check_count("retries", 0) == 0
+    assert check_count("ttl", 300, 300) == 300
+    for value in (1.5, "3", None, True):
+        with pytest.raises(TypeError, match="retries is a whole number"):
+            check_count("retries", value)
+    with pytest.raises(ValueError, match="retries is -1; it must be 0 or more"):
+        check_count("retries", -1)
+    with pytest.raises(ValueError, match="ttl is 301; it must be 0 to 300"):
+        check_count("ttl", 301, 300)

@@ -65,6 +65,8 @@ def test_sizes_are_about_those_of_the_payloads() -> None:
 
 def test_a_ticket_shows_nothing() -> None:
     assert repr(ticket()) == "<SessionTicket>"
+    for text in (str(vars(ticket())), repr(ticket().take()), ticket().url):
+        assert "canary" not in text
 
 
 def test_a_ticket_is_used_once() -> None:
