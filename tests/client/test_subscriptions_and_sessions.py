@@ -74,6 +74,19 @@ async def test_what_came_early_does_not_overflow_a_small_buffer(autojump_clock: 
             assert [(await messages.receive()).data for _ in range(31)] == [str(number) for number in range(1, 32)]
 
 
+async def test_what_came_early_follows_the_policy_where_messages_may_be_dropped(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        for number in range(1, 31):
+            await peer.message(number, str(number), group=None)
+        await wait_all_tasks_blocked()
+        async with client.server_messages(buffer=2, overflow="drop_oldest", gaps=True) as messages:
+            assert await messages.receive() == Gap(overflowed=28)
+            assert messages.statistics().buffered == 2
+
+
 async def test_dropped_messages_stay_counted(autojump_clock: MockClock, service: RawService) -> None:
     async with open_client(URL, connector=service.connector) as client:
         peer = await service.next()

@@ -91,17 +91,14 @@ class Route(Generic[M]):
         return self._count
 
     def inherit(self, message: M, size: int) -> None:
-        """Take a message that came before its consumer could take anything, whatever the limits.
+        """Take a message that came before its consumer could take anything.
 
-        Where a message too many is an error, they grow by this one: it came too early, the consumer not too slowly.
+        Where a message too many is an error the limits grow by it: it came too early, the consumer was not too slow.
         """
         if self._overflow == "error":
             self._max_messages += 1
             self._max_bytes += size
-        self._messages.append(message)
-        self._sizes.append(size)
-        self._count += 1
-        self._bytes += size
+        self.deliver(message, size)
 
     def gap(self, gap: Gap) -> None:
         """Messages are missing here: tell a consumer who asked for that. Gaps are never dropped, but merged."""

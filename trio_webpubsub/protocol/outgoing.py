@@ -278,7 +278,8 @@ class Outgoing:
     def _forget_leaves(self, group: str) -> None:
         """A group is wanted again: a leave that the service failed to do must not be tried again behind the join."""
         for operation in list(self._pending):
-            if operation.message == wire.LeaveGroup(group, operation.ack_id) and operation.purpose == "internal":
+            message = operation.message
+            if isinstance(message, wire.LeaveGroup) and message.group == group and operation.purpose == "internal":
                 self._pending.never_retry(operation)
 
     def _join(self, group: str, purpose: Purpose) -> Operation:
