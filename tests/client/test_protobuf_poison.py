@@ -37,7 +37,7 @@ POISON = [
     json_data(rb'"\ud800"'),
     json_data(b"9" * 5_000),
     json_data(b"1e400"),
-    json_data(b"[" * 9_000 + b"]" * 9_000),
+    json_data(b"[" * 100_000 + b"]" * 100_000),
     json_data(b"\xff"),
     MessageData.FromString(b"\x0a\x01\xff"),  # text that is not UTF-8
     MessageData.FromString(b"\x4a\x01x"),  # a kind of data that nobody knows yet

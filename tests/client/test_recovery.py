@@ -173,7 +173,10 @@ async def test_poison_in_a_message_harms_neither_the_link_nor_the_next_message(
         r'{"type":"message","from":"server","dataType":"text","data":"\ud800","sequenceId":%d}',
         '{"type":"message","from":"server","dataType":"json","data":' + "9" * 5_000 + ',"sequenceId":%d}',
         '{"type":"message","from":"server","dataType":"json","data":1e400,"sequenceId":%d}',
-        '{"sequenceId":%d,"type":"message","from":"server","dataType":"json","data":' + "[" * 9_000 + "]" * 9_000 + "}",
+        '{"sequenceId":%d,"type":"message","from":"server","dataType":"json","data":'
+        + "[" * 100_000
+        + "]" * 100_000
+        + "}",
         '{"type":"message","from":"server","dataType":"unheard-of","data":"x","sequenceId":%d}',
         '{"type":"unheard-of","sequenceId":%d}',
     ]

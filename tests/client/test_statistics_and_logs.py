@@ -14,6 +14,7 @@ from trio_webpubsub import (
     InvokeResult,
     open_client,
 )
+from trio_webpubsub.client.connection import shown
 
 from .raw_service import URL, RawService
 
@@ -106,6 +107,13 @@ async def test_one_question_may_be_logged_with_its_answer(
         await client.invoke_event("price", "asked", log_payloads=True)
         assert "asked" in caplog.text
         assert "seen" in caplog.text
+
+
+def test_what_cannot_be_shown_is_logged_all_the_same() -> None:
+    data: list[Any] = []
+    for _ in range(100_000):
+        data = [data]
+    assert shown(GroupMessage(group="g", data=data)) == "<GroupMessage that is nested too deeply to be shown>"
 
 
 async def test_a_typed_payload(autojump_clock: MockClock, service: RawService) -> None:

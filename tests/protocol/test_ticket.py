@@ -63,6 +63,17 @@ def test_sizes_are_about_those_of_the_payloads() -> None:
     assert UnreadMessage.of(MESSAGES[-1]).size == 1
 
 
+def test_what_is_nested_too_deeply_harms_no_ticket() -> None:
+    data: list[Any] = []
+    for _ in range(100_000):
+        data = [data]
+    message = UnreadMessage.of(GroupMessage(group="g", data=data, sequence_id=7)).message
+    assert isinstance(message, GroupMessage)
+    assert (message.data, message.sequence_id) == (None, 7)
+    assert message.data_error is not None
+    assert "nested too deeply" in message.data_error
+
+
 def test_a_ticket_shows_nothing() -> None:
     assert repr(ticket()) == "<SessionTicket>"
     for text in (str(vars(ticket())), repr(ticket().take()), ticket().url):

@@ -182,9 +182,13 @@ class Connection:
 def _log(what: str, messages: Sequence[object]) -> None:
     """Log messages as values, whose reprs hold no secret; the frame of ``connected`` would."""
     for message in messages:
-        logger.debug("%s %s", what, shortened(repr(message)))
+        logger.debug("%s %s", what, shown(message))
 
 
-def shortened(text: str) -> str:
-    """Cut what goes into a log."""
+def shown(value: object) -> str:
+    """Give what stands of a value in a log, cut to a length; and never fail, whatever somebody has sent."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"<{type(value).__name__} that is nested too deeply to be shown>"
     return text if len(text) <= LOGGED_CHARACTERS else f"{text[:LOGGED_CHARACTERS]}... ({len(text):,} characters)"

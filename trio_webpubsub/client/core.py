@@ -29,7 +29,7 @@ from ..protocol.session import DETACHED, Session
 from ..protocol.session_values import Delivery, GroupRefused, Output
 from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
-from .connection import Connection, shortened
+from .connection import Connection, shown
 from .route import Route
 from .router import Router
 from .statistics import ClientStatistics
@@ -220,11 +220,11 @@ class Core:
 
     def log_sent(self, message: object) -> None:
         """Log what one call sends."""
-        logger.debug("sending %s", shortened(repr(message)))
+        logger.debug("sending %s", shown(message))
 
     def log_received(self, message: object) -> None:
         """Log what one call got."""
-        logger.debug("received %s", shortened(repr(message)))
+        logger.debug("received %s", shown(message))
 
     # How it stands
 
@@ -307,7 +307,7 @@ class Core:
                 case GroupRefused(group=group, rejoin=rejoin):
                     self._group_refused(group, rejoin)
                 case _:
-                    logger.info("%s", shortened(repr(output)))
+                    logger.info("%s", shown(output))
                     self.router.lifecycle(output)
                     if isinstance(output, Connected | Recovered):
                         self._ready.set()
@@ -320,7 +320,7 @@ class Core:
             reason = WebPubSubError("the session was lost, and groups are not joined again (auto_rejoin=False)")
         else:
             reason = self._error_of(rejoin)
-            logger.warning("group %r could not be joined again: %s", group, shortened(str(reason)))
+            logger.warning("group %r could not be joined again: %s", group, shown(reason))
             self.router.lifecycle(RejoinFailed(group=group, error=reason))
         self.router.end_group(group, lambda: GroupLost(group, reason))
 

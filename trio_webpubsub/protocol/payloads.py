@@ -110,6 +110,8 @@ def _utf8(text: str) -> bytes:
 def _json(data: Any) -> bytes:
     try:
         text = _encode(data)
+        # msgspec writes NaN and Infinity as null without a word: only where a null is there is something to look for.
+        non_finite = b"null" in text and _holds_non_finite(data)
     except TypeError as error:
         raise TypeError(f"the data ({_kind(data)}) has no form in JSON: {error}") from None
     except UnicodeEncodeError:
@@ -118,8 +120,7 @@ def _json(data: Any) -> bytes:
         raise ValueError(f"the data ({_kind(data)}) has no form in JSON: {error}") from None
     except RecursionError:
         raise ValueError(f"the data ({_kind(data)}) is nested too deeply for JSON, or holds itself") from None
-    # msgspec writes NaN and Infinity as null without a word, so there is something to look for only where a null is.
-    if b"null" in text and _holds_non_finite(data):
+    if non_finite:
         raise ValueError(f"the data ({_kind(data)}) holds NaN or Infinity, for which JSON has no form")
     return text
 

@@ -69,13 +69,18 @@ class UnreadMessage(msgspec.Struct, frozen=True, kw_only=True):
         """Take a message as plain values."""
         if isinstance(message, Gap):
             return cls(gap=message)
-        undecoded = message.data_error is not None or message.data_type not in ("text", "json", "binary", "protobuf")
+        payload, data_error = None, message.data_error
+        if data_error is None and message.data_type in ("text", "json", "binary", "protobuf"):
+            try:
+                payload = payload_of(message.data, message.data_type)
+            except ValueError as error:  # nested so deeply that it could just be read
+                data_error = f"this did not fit into the ticket: {error}"
         common: dict[str, Any] = {
-            "payload": None if undecoded else payload_of(message.data, message.data_type),
+            "payload": payload,
             "data_type": message.data_type,
             "sequence_id": message.sequence_id,
             "metadata": message.metadata,
-            "data_error": message.data_error,
+            "data_error": data_error,
             "raw": message.raw,
         }
         if isinstance(message, ServerMessage):
