@@ -100,10 +100,12 @@ async def test_the_same_bytes_after_a_recovery_begin_a_new_session(
     autojump_clock: MockClock, service: RawService, nursery: trio.Nursery, unreadable: bytes
 ) -> None:
     service.greet, service.subprotocol = False, PROTOBUF
+    listening = trio.Event()
 
     @nursery.start_soon
     async def play() -> None:
         peer = await begin(service)
+        await listening.wait()
         for _ in range(3):
             await peer.websocket.send_message(unreadable)
         peer = await recover(service)
@@ -119,6 +121,7 @@ async def test_the_same_bytes_after_a_recovery_begin_a_new_session(
         open_client(URL, connector=service.connector, subprotocol="protobuf.reliable.webpubsub.azure.v1") as client,
         client.server_messages(gaps=True) as messages,
     ):
+        listening.set()
         missing = Gap()
         while isinstance(message := await messages.receive(), Gap):
             missing += message
