@@ -287,7 +287,7 @@ def test_a_connection_has_no_filter(place: Place) -> None:
         ("POST", "/api/hubs/chat/connections//:send"),
         ("POST", "/api/hubs/chat/groups/a/b/:send"),
         ("POST", "/api/hubs//:send"),
-        ("POST", "/api/hubs/chat/:send/"),
+        ("POST", "/api/hubs/chat/:send//"),
         ("GET", "/api/health"),
         ("GET", "/api/hubs/chat/users/ann"),
         ("PATCH", "/api/hubs/chat/connections/c-1"),

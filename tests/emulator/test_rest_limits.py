@@ -99,19 +99,24 @@ async def test_a_body_without_a_length_is_bad(autojump_clock: MockClock) -> None
         ("GET", "groups/g/connections?top=2147483648", 400, "Error.BadRequest", "top"),
         ("GET", "groups/g/connections?top=1&top=1", 400, "Error.BadRequest", "top"),
         ("GET", "groups/g/connections?continuationToken=%20", 400, "Error.BadRequest", "continuationToken"),
+        ("GET", "groups/g/connections?continuationToken=", 400, "Error.BadRequest", "continuationToken"),
+        ("GET", "groups/g/connections?continuationToken=Yg==", 400, "Error.BadRequest", "continuationToken"),
         ("PUT", "permissions/sendToGroup/connections/c", 400, "Error.BadRequest", "targetName"),
+        ("PUT", "permissions/sendToGroup/connections/c?targetName=%20%09", 400, "Error.BadRequest", None),
+        ("PUT", "permissions/other/connections/c?targetName=g", 400, "Error.BadRequest", "permission"),
+        ("PUT", "permissions/SendToGroup/connections/c?targetName=g", 404, "Info.Connection.NotExisted", "Connection"),
         ("POST", ":send?api-version=1", 400, "Error.BadRequest", "api-version"),
         ("POST", ":send?messageTtlSeconds=301", 400, "Error.BadRequest", "messageTtlSeconds"),
     ],
 )
 async def test_errors_say_what_they_are_about(
-    autojump_clock: MockClock, method: str, target: str, status: int, code: str, about: str
+    autojump_clock: MockClock, method: str, target: str, status: int, code: str, about: str | None
 ) -> None:
     async with calling() as (_, call):
         response = await call(method, target, b"" if method == "POST" else None)
         assert response.status_code == status
         error = error_of(response)
-        assert (error["code"], error["target"]) == (code, about)
+        assert (error["code"], error.get("target")) == (code, about)
         assert response.headers["content-type"] == "application/json"
 
 
@@ -121,6 +126,35 @@ async def test_what_does_not_exist_has_a_code_and_no_body(autojump_clock: MockCl
         response = await call("HEAD", target)
         assert (response.status_code, response.content) == (404, b"")
         assert response.headers["x-ms-error-code"].endswith(".NotExisted")
+
+
+async def test_a_permission_that_is_not_there_has_the_code_of_a_missing_connection(autojump_clock: MockClock) -> None:
+    async with calling() as (emulator, call), open_peer(emulator, roles=[]) as peer:
+        for connection_id in (peer.connection_id, "nobody"):
+            response = await call("HEAD", f"permissions/sendToGroup/connections/{connection_id}?targetName=g")
+            assert (response.status_code, response.headers["x-ms-error-code"]) == (404, "Info.Connection.NotExisted")
+
+
+async def test_a_continuation_is_good_for_its_own_group_only(autojump_clock: MockClock) -> None:
+    async with (
+        calling() as (emulator, call),
+        open_peer(emulator, groups=["g", "h"]) as first,
+        open_peer(emulator, groups=["g", "h"]) as second,
+    ):
+        page = (await call("GET", "groups/g/connections?maxpagesize=1")).json()
+        query = page["nextLink"].partition("?")[2]
+        rest = (await call("GET", f"groups/g/connections?{query}")).json()
+        ids = [member["connectionId"] for member in page["value"] + rest["value"]]
+        assert ids == sorted([first.connection_id, second.connection_id])
+        assert "nextLink" not in rest
+        assert (await call("GET", f"groups/h/connections?{query}")).status_code == 400
+        assert (await call("GET", f"groups/g/connections?{query.replace('Token=', 'Token=AAAA')}")).status_code == 400
+
+
+async def test_a_slash_at_the_end_changes_nothing(autojump_clock: MockClock) -> None:
+    async with calling() as (_, call):
+        assert (await call("GET", "groups/g/connections/?maxpagesize=1")).status_code == 200
+        assert (await call("POST", ":closeConnections/")).status_code == 204
 
 
 async def test_a_filter_error_is_json_that_says_it_is_text(autojump_clock: MockClock) -> None:
@@ -138,6 +172,7 @@ async def test_a_filter_error_is_json_that_says_it_is_text(autojump_clock: MockC
             assert response.headers["content-type"].startswith("text/plain")
             error = error_of(response)
             assert error["code"] == "Error.BadRequest"
+            assert error["target"] == "Request"
             assert error["message"].startswith("Invalid syntax for 'length(1)': ")
 
 
@@ -149,7 +184,7 @@ async def test_a_connection_is_in_so_many_groups(autojump_clock: MockClock) -> N
             await call("POST", ":addToGroups", body, content_type="application/json"),
             (await call("PUT", "users/ann/groups/b"), await call("PUT", "users/ann/groups/c"))[1],
         ):
-            assert (response.status_code, error_of(response)["code"]) == (409, "Error.Conflict")
+            assert (response.status_code, error_of(response)["code"]) == (409, "Error.Connection.Conflict")
         assert emulator.groups("chat").keys() == {"a", "b"}
         assert (await call("PUT", "users/ann/groups/b")).status_code == 200
 

@@ -43,7 +43,7 @@ class _Route:
 
 def _route(method: str, path: str, run: Run) -> _Route:
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-    return _Route(method, re.compile(rf"/api/hubs/(?P<hub>[^/]+)/{pattern}"), run)
+    return _Route(method, re.compile(rf"/api/hubs/(?P<hub>[^/]+)/{pattern}/?"), run)
 
 
 _ROUTES = [
@@ -71,7 +71,7 @@ _ROUTES = [
     _route("DELETE", "permissions/{permission}/connections/{connection}", operations.revoke_permission),
     _route("HEAD", "permissions/{permission}/connections/{connection}", operations.has_permission),
 ]
-_GENERATE_TOKEN = re.compile(r"/api/hubs/(?P<hub>[^/]+)/:generateToken")
+_GENERATE_TOKEN = re.compile(r"/api/hubs/(?P<hub>[^/]+)/:generateToken/?")
 
 
 class RestApi:
@@ -144,6 +144,7 @@ class RestApi:
             now=hub_now,
             origin=f"{self._scheme}://{host}",
             message_size=self._message_size,
+            secret=self._keys[0].encode(),
         )
         return route.run(call)
 

@@ -6,11 +6,12 @@ Source: the data-plane specification 2024-12-01; statuses for what is missing ar
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast, get_args
+from typing import TypeAlias, get_args
 from urllib.parse import quote, urlencode
 
 from ..listener import Request, Response
@@ -34,8 +35,11 @@ from .rest_requests import (
 )
 
 _PAGE_SIZE = 200
+_SEAL_SIZE = 16
 _MOST_LISTED = 2**31 - 1
-_NO_CONNECTION = "Error.Connection.NotExisted"
+_NO_PERMISSION = "Info.Connection.NotExisted"
+"""Stands for a missing connection too, where it is about permissions."""
+_TOO_MANY = "Error.Connection.Conflict"
 _NO_GROUP = "Warning.Group.NotExisted"
 _NO_USER = "Warning.User.NotExisted"
 
@@ -56,6 +60,8 @@ class Call:
     """Scheme, host and port under which the caller knows the service."""
     message_size: int
     """Bytes that a body may have."""
+    secret: bytes
+    """Marks what this API has written."""
 
     @property
     def connection_id(self) -> str:
@@ -82,15 +88,15 @@ class Call:
             return registry.select(user_id=self.user_id, excluded=excluded, fits=fits)
         return registry.select(excluded=excluded, fits=fits)
 
-    def connection(self) -> Connection:
+    def connection(self, code: str = "Error.Connection.NotExisted") -> Connection:
         """Find the connection in the path.
 
         Raises:
-            Refused: there is none.
+            Refused: there is none; with this ``code``.
         """
         connection = self.hub.registry.connections.get(self.connection_id)
         if connection is None:
-            raise Refused(404, "There is no such connection.", code=_NO_CONNECTION, target="Connection")
+            raise Refused(404, f"Connection `{self.connection_id}` is not found.", code=code, target="Connection")
         return connection
 
 
@@ -150,7 +156,7 @@ def list_members(call: Call) -> Response:
     parameters = call.parameters
     size = parameters.number("maxpagesize", 1, _PAGE_SIZE) or _PAGE_SIZE
     top = parameters.number("top", 1, _MOST_LISTED) or _MOST_LISTED
-    after = _read_continuation(parameters.one("continuationToken"))
+    after = _read_continuation(call, parameters.one("continuationToken"))
     members = sorted(call.hub.registry.groups.get(call.group, {}).values(), key=lambda member: member.id)
     rest = [member for member in members if member.id > after]
     page = rest[: min(size, top)]
@@ -159,7 +165,7 @@ def list_members(call: Call) -> Response:
         query: dict[str, object] = {
             "api-version": parameters.one("api-version") or "2024-12-01",
             "maxpagesize": size,
-            "continuationToken": base64.urlsafe_b64encode(page[-1].id.encode()).decode(),
+            "continuationToken": _write_continuation(call, page[-1].id),
         }
         if parameters.one("top") is not None:
             query["top"] = top - len(page)
@@ -230,9 +236,9 @@ def grant_permission(call: Call) -> Response:
     """Allow a connection something with a group."""
     permission, group = _permission(call)
     try:
-        call.connection().roles.grant(permission, group)
+        call.connection(_NO_PERMISSION).roles.grant(permission, group)
     except TooManyRules as error:
-        raise Refused(409, str(error), code="Error.Conflict") from None
+        raise Refused(409, str(error), code=_TOO_MANY) from None
     return _OK
 
 
@@ -243,15 +249,15 @@ def revoke_permission(call: Call) -> Response:
         try:
             connection.roles.revoke(permission, group)
         except TooManyRules as error:
-            raise Refused(409, str(error), code="Error.Conflict") from None
+            raise Refused(409, str(error), code=_TOO_MANY) from None
     return _NO_CONTENT
 
 
 def has_permission(call: Call) -> Response:
     """Tell whether a connection is allowed something with a group."""
     permission, group = _permission(call)
-    if not call.connection().roles.allow(permission, group):
-        raise Refused(404, "The connection has no such permission.", code="Warning.Permission.NotGranted")
+    if not call.connection(_NO_PERMISSION).roles.allow(permission, group):
+        raise Refused(404, "The connection has no such permission.", code=_NO_PERMISSION)
     return _OK
 
 
@@ -273,7 +279,7 @@ def _join(call: Call, connections: list[Connection], groups: list[str]) -> None:
     try:
         effects = call.hub.join(connections, groups)
     except TooManyGroups as error:
-        raise Refused(409, str(error), code="Error.Conflict", target="Group") from None
+        raise Refused(409, str(error), code=_TOO_MANY, target="Group") from None
     call.perform(call.hub, effects)
 
 
@@ -283,10 +289,11 @@ def _leave_all(call: Call, connections: list[Connection]) -> None:
 
 
 def _permission(call: Call) -> tuple[Permission, str]:
-    permission = decoded(call.segments["permission"])
-    if permission not in get_args(Permission):
-        raise bad(f"A permission is one of {', '.join(get_args(Permission))}.")
-    return cast("Permission", permission), checked(check_group, text_of(call.parameters, "targetName"))
+    named = decoded(call.segments["permission"])
+    for permission in get_args(Permission):
+        if permission.lower() == named.lower():
+            return permission, checked(check_group, text_of(call.parameters, "targetName"))
+    raise bad(f"A permission is one of {', '.join(get_args(Permission))}.", target="permission")
 
 
 def _member(connection: Connection) -> dict[str, str]:
@@ -296,13 +303,24 @@ def _member(connection: Connection) -> dict[str, str]:
     return member
 
 
-def _read_continuation(token: str | None) -> str:
+def _write_continuation(call: Call, after: str) -> str:
+    """Say where the next page begins, in a form that only this emulator gives, and for this group only."""
+    return base64.urlsafe_b64encode(_seal(call, after.encode()) + after.encode()).decode()
+
+
+def _read_continuation(call: Call, token: str | None) -> str:
     if token is None:
         return ""
     try:
-        after = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+        content = base64.b64decode(token, altchars=b"-_", validate=True)
+        after = content[_SEAL_SIZE:].decode()
     except ValueError:
-        after = ""
-    if not after:
-        raise bad("The continuationToken is none that was given.", target="continuationToken")
+        content, after = b"", ""
+    if not hmac.compare_digest(content[:_SEAL_SIZE], _seal(call, after.encode())):
+        raise bad("The continuationToken is none that was given here.", target="continuationToken")
     return after
+
+
+def _seal(call: Call, after: bytes) -> bytes:
+    place = "/".join([decoded(call.segments["hub"]).lower(), call.group]).encode()
+    return hmac.digest(call.secret, b"%d %b %b" % (len(place), place, after), "sha256")[:_SEAL_SIZE]

@@ -143,7 +143,8 @@ def read_filter(expression: str | None) -> Callable[[Connection], bool] | None:
     try:
         return compile_filter(expression)
     except InvalidFilter as error:
-        raise Refused(400, str(error), code="Error.BadRequest", content_type="text/plain; charset=utf-8") from error
+        text = "text/plain; charset=utf-8"
+        raise Refused(400, str(error), code="Error.BadRequest", target="Request", content_type=text) from error
 
 
 def decoded(segment: str) -> str:

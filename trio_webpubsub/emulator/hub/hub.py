@@ -182,7 +182,7 @@ class Hub:
     def close_connection(self, connection_id: str, *, code: int = 1000, reason: str = "") -> Effects:
         """Close a connection on purpose, its session included; nothing happens if there is none.
 
-        The client is told the ``reason`` in a message, and in the close frame if it has room there.
+        The client is told the ``reason`` in a message, and in the close frame if the code is not 1000 and it has room.
         """
         effects: Effects = []
         if connection := self.registry.connections.get(connection_id):

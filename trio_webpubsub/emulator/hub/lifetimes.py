@@ -16,6 +16,8 @@ Effects: TypeAlias = list[Effect]
 MAX_CLOSE_REASON = 123
 """Bytes of text that a close frame can hold."""
 
+_NORMAL = 1000
+
 CONNECTION_LOST = "The connection was lost."
 SLOW_CLIENT = "SlowClient"
 WINDOW_PASSED = "The client did not come back in time."
@@ -76,11 +78,14 @@ class Lifetimes:
         self.end(connection, reason, effects)
 
     def close(self, connection: Connection, code: int, reason: str, effects: Effects) -> None:
-        """Close a connection on purpose. The client is told why, in a message and, with room for it, in the close."""
+        """Close a connection on purpose. The client is told why: in a message, and in the close frame of a failure.
+
+        A server's own reason is not put into the close frame (so the official emulator), which has little room.
+        """
         if connection.transport is not None:
             if not connection.is_simple:
                 effects.append(Send(connection.transport, DisconnectedMessage(reason or None)))
-            told = reason if len(reason.encode()) <= MAX_CLOSE_REASON else ""
+            told = reason if code != _NORMAL and len(reason.encode()) <= MAX_CLOSE_REASON else ""
             effects.append(Close(connection.transport, code, told))
         self._forget_requests(connection)
         self.end(connection, reason, effects)
