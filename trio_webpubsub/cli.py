@@ -148,7 +148,8 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
             ) as emulator:
                 _welcome(emulator, options)
                 await anext(signals)
-                nursery.start_soon(_hurry, signals, emulator, hurried)
+                # It runs while the emulator closes, and ends with the nursery.
+                nursery.start_soon(_hurry, signals, emulator, hurried)  # noqa: ASYNC111
             await live_log.finish()
             nursery.cancel_scope.cancel()
     return INTERRUPTED if hurried.is_set() else 0

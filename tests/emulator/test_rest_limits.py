@@ -12,6 +12,7 @@ import pytest
 from trio.testing import MockClock
 
 from tests.emulator.peer import open_peer
+from tests.listener.peers import read_answer
 from trio_webpubsub._shell.clock import wall_time
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, Emulator, HubLimits, Limits, open_emulator
 from trio_webpubsub.protocol.tokens import request_token
@@ -74,17 +75,12 @@ async def test_how_large_a_message_may_be_is_an_option(autojump_clock: MockClock
 
 
 async def test_a_body_without_a_length_is_bad(autojump_clock: MockClock) -> None:
-    async def pieces() -> AsyncGenerator[bytes]:
-        yield b"hi"
-
-    async with (
-        open_emulator(in_memory=True) as emulator,
-        httpx.AsyncClient(transport=emulator.http_transport) as client,
-    ):
-        url = f"{emulator.endpoint}/api/hubs/chat/:send"
-        token = request_token(DEFAULT_ACCESS_KEY, url=url, now=wall_time())
-        response = await client.post(url, content=pieces(), headers={"authorization": f"Bearer {token}"})
-        assert (response.status_code, error_of(response)["target"]) == (400, "Content-Length")
+    async with open_emulator(in_memory=True) as emulator, await emulator.connector("127.0.0.1", 8080, None) as stream:
+        token = request_token(DEFAULT_ACCESS_KEY, url=f"{emulator.endpoint}/api/hubs/chat/:send", now=wall_time())
+        head = f"POST /api/hubs/chat/:send HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n"
+        await stream.send_all(f"{head}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".encode())
+        status, body = await read_answer(stream)
+        assert (status, json.loads(body)["target"]) == (400, "Content-Length")
 
 
 @pytest.mark.parametrize(
