@@ -8,7 +8,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator, Collection, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -148,17 +148,18 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
             ) as emulator:
                 _welcome(emulator, options)
                 await anext(signals)
-                # It runs while the emulator closes, and ends with the nursery.
-                nursery.start_soon(_hurry, signals, emulator, hurried)  # noqa: ASYNC111
+                # This runs while the emulator closes. A restart leaves nobody to wait for.
+                break_off = emulator.restart
+                nursery.start_soon(_hurry, signals, break_off, hurried)
             await live_log.finish()
             nursery.cancel_scope.cancel()
     return INTERRUPTED if hurried.is_set() else 0
 
 
-async def _hurry(signals: AsyncIterator[int], emulator: Emulator, hurried: trio.Event) -> None:
+async def _hurry(signals: AsyncIterator[int], break_off: Callable[[], None], hurried: trio.Event) -> None:
     await anext(signals)
     hurried.set()
-    emulator.restart()  # which leaves nobody to wait for
+    break_off()
 
 
 def _welcome(emulator: Emulator, options: argparse.Namespace) -> None:
