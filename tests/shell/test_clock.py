@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -24,6 +25,12 @@ def test_each_run_starts_at_the_real_time() -> None:
         earliest = time.time()
         found = trio.run(ask, clock=MockClock(autojump_threshold=0))
         assert earliest <= found <= time.time()
+
+
+async def test_time_in_which_the_machine_slept_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, real_time = wall_time(), time.time
+    monkeypatch.setattr(time, "time", lambda: real_time() + 7200)
+    assert wall_time() >= before + 7200
 
 
 def test_random_bytes_are_as_many_as_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import trio
@@ -10,10 +11,12 @@ _epoch = trio.lowlevel.RunVar[float]("trio_webpubsub epoch")
 
 
 def wall_time() -> float:
-    """Seconds since 1970: the real time when this was first asked in a run, plus the run's own clock since then.
+    """Seconds since 1970; on a virtual clock the real time when this was first asked in a run, plus that clock since.
 
     Everything that has an ``exp``, an ``iat`` or an expiry uses it, so that a virtual clock moves them all together.
     """
+    if not _is_virtual(trio.lowlevel.current_clock()):
+        return time.time()  # and not trio's clock, which stands still while the machine sleeps
     now = trio.current_time()
     try:
         epoch = _epoch.get()
@@ -21,3 +24,8 @@ def wall_time() -> float:
         epoch = time.time() - now
         _epoch.set(epoch)
     return epoch + now
+
+
+def _is_virtual(clock: trio.abc.Clock) -> bool:
+    testing = sys.modules.get("trio.testing")  # slow to load, and whoever has such a clock has loaded it
+    return testing is not None and isinstance(clock, testing.MockClock)
