@@ -310,8 +310,10 @@ def test_a_reply_with_metadata() -> None:
         (Reply("x", data_type="xml"), ValueError),
         (Reply("x", metadata={"k": "a\nb"}), ValueError),
         (b"x" * (MAX_ANSWER_SIZE + 1), ValueError),
+        (Accept(user_id="ann"), TypeError),
+        (Reply(Reject(403)), TypeError),
     ],
-    ids=["no JSON", "no number", "no bytes", "no data type", "no header", "too large"],
+    ids=["no JSON", "no number", "no bytes", "no data type", "no header", "too large", "an accept", "a reject"],
 )
 def test_a_reply_that_cannot_be_sent(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):

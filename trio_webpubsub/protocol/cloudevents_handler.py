@@ -126,9 +126,11 @@ def answer_event(event: UserEvent, value: object) -> HttpAnswer:
 
     Raises:
         ValueError: It cannot be sent, is larger than 16 MiB, or the state cannot be stored.
-        TypeError: It cannot be sent.
+        TypeError: It cannot be sent, or is the reply to a connect request.
     """
     reply = value if isinstance(value, Reply) else Reply(value)
+    if isinstance(reply.data, Accept | Reject):  # as dataclasses they would go to the client, as JSON
+        raise TypeError(f"{type(reply.data).__name__} is for connect requests; a user event raises EventRejected")
     headers = [*_state_headers(event.state)]
     if reply.metadata:
         headers += ce.metadata_headers(reply.metadata)
