@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 from trio.testing import MockClock
 
 from tests.service.peer import CONNECTION_STRING, KEY, Peer, said, service_of
 from trio_webpubsub._shell.http import ConnectorTransport
-from trio_webpubsub.service import ServiceError, open_service
+from trio_webpubsub.service import InvalidRequest, ServiceError, ServiceUnreachable, open_service
 
 # Versions and clients
 
@@ -38,6 +39,50 @@ async def test_an_http_client_of_the_users(autojump_clock: MockClock, peer: Peer
         assert not client.is_closed
     assert all(head["authorization"].startswith("Bearer ") for head in peer.heads)
     assert len(peer.heads) == 2
+
+
+@pytest.mark.parametrize("close", [False, True])
+async def test_a_hook_of_an_http_client_may_read_or_close_what_came(peer: Peer, close: bool) -> None:
+    async def hook(response: httpx.Response) -> None:
+        await (response.aclose() if close else response.aread())
+
+    async with (
+        httpx.AsyncClient(transport=ConnectorTransport(peer), event_hooks={"response": [hook]}) as client,
+        open_service(CONNECTION_STRING, "chat", http_client=client) as service,
+    ):
+        peer.answers = [said(200, b"read before")]
+        answer = await service.request("POST", "/api/hubs/chat/:new")
+    assert answer.body == (b"" if close else b"read before")
+
+
+async def test_a_hook_of_an_http_client_may_raise_for_a_status(peer: Peer) -> None:
+    async def hook(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    async with (
+        httpx.AsyncClient(transport=ConnectorTransport(peer), event_hooks={"response": [hook]}) as client,
+        open_service(CONNECTION_STRING, "chat", http_client=client) as service,
+    ):
+        peer.answers = [said(404), said(400, b"wrong", **{"x-ms-error-code": "Error.BadRequest"})]
+        assert not await service.user_exists("ann")
+        with pytest.raises(InvalidRequest, match=r"400 Error\.BadRequest"):
+            await service.send_to_all("hi")
+    assert len(peer.heads) == 2
+
+
+async def test_a_timeout_of_an_http_client_is_not_told_as_ours(autojump_clock: MockClock) -> None:
+    async with (
+        httpx.AsyncClient(transport=_NeverConnects()) as client,
+        open_service(CONNECTION_STRING, "chat", http_client=client, retries=0) as service,
+    ):
+        with pytest.raises(ServiceUnreachable, match=r"^ConnectTimeout \("):
+            await service.send_to_all("hi")
+
+
+class _NeverConnects(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        raise httpx.ConnectTimeout("")  # as httpx's own transport does, without a text
 
 
 async def test_an_http_client_has_options_of_its_own(peer: Peer) -> None:

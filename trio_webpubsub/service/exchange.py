@@ -55,8 +55,12 @@ class Exchange(Protocol):
 async def read_body(response: httpx.Response) -> bytes:
     """Read the body of a response, and close it. Of one that is too long the rest is left.
 
+    A hook of the user's own client may have read it, or closed it unread.
+
     Cancellation: the connection is closed.
     """
+    if response.is_closed:
+        return response.content if response.is_stream_consumed else b""
     limit = _LARGEST_ANSWER if response.is_success else _LARGEST_ERROR
     body = bytearray()
     # Not httpx's own ways to read, which are generators within generators: left early, they are not cleaned up.

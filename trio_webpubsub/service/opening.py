@@ -136,8 +136,11 @@ def _through(client: object) -> Exchange:
 
     async def exchange(request: httpx.Request) -> httpx.Response:
         request.extensions["sending"]()  # what becomes of it in there, nobody tells
-        # Redirects would take the token elsewhere, and another sign-in would take its place.
-        return await client.send(request, stream=True, auth=_UNSIGNED, follow_redirects=False)
+        try:
+            # Redirects would take the token elsewhere, and another sign-in would take its place.
+            return await client.send(request, stream=True, auth=_UNSIGNED, follow_redirects=False)
+        except httpx.HTTPStatusError as error:
+            return error.response  # a hook of the client calls raise_for_status(); what it means is ours to tell
 
     return exchange
 

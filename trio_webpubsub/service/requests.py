@@ -194,7 +194,9 @@ class Requests:
         return response, body
 
     def _reason(self, error: Exception) -> str:
-        return str(error) or f"no answer within {self._request_timeout:g} s"
+        if isinstance(error, trio.TooSlowError):
+            return f"no answer within {self._request_timeout:g} s"
+        return str(error) or type(error).__name__
 
     def _all_headers(self, operation: Operation, extra: Headers) -> tuple[str, _RawHeaders]:
         """Give the id of a call, and all of its headers but those that differ from try to try."""
