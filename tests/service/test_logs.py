@@ -57,6 +57,7 @@ async def test_a_hook_of_an_http_client_may_read_or_close_what_came(peer: Peer, 
 
 async def test_a_hook_of_an_http_client_may_raise_for_a_status(peer: Peer) -> None:
     async def hook(response: httpx.Response) -> None:
+        await trio.lowlevel.checkpoint()
         response.raise_for_status()
 
     async with (

@@ -13,7 +13,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.http_server import Server, reply
 from tests.webhooks.service import USER_EVENT, send
@@ -175,8 +175,36 @@ async def test_keys_that_cannot_be_had_are_an_error_until_they_can(
     assert await verify(token())
     await trio.sleep(25 * 3600)
     tenant.status = 500
-    assert await verify(token())  # the keys of yesterday are better than none
+    for _ in range(3):  # the keys of yesterday are better than none, and not every token asks for new ones
+        assert await verify(token())
     assert tenant.asked == 6
+    await trio.sleep(301)
+    tenant.status = 200
+    assert await verify(token())
+    assert tenant.asked == 7
+
+
+@pytest.mark.parametrize("hours", [1, 25])
+async def test_who_has_a_key_does_not_wait_for_others_that_are_fetched(
+    nursery: trio.Nursery, autojump_clock: MockClock, hours: int
+) -> None:
+    tenant = Tenant()
+    server = Server(nursery, tenant)
+    verify = verifier(connector=server)
+    assert await verify(token())
+    await trio.sleep(hours * 3600)
+
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    server.answer = hang
+    async with trio.open_nursery() as strangers:
+        strangers.start_soon(verify, token(OTHER, kid="k2"))
+        await wait_all_tasks_blocked()
+        before = trio.current_time()
+        assert await verify(token())
+        assert trio.current_time() == before
+        strangers.cancel_scope.cancel()
 
 
 async def test_an_app_asks_the_verifier(caplog: pytest.LogCaptureFixture) -> None:

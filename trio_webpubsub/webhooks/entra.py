@@ -31,7 +31,8 @@ _AUTHORITY = "https://login.microsoftonline.com"
 _KEYS_KEPT = 24 * 3600.0
 """Seconds after which the keys are got again."""
 _KEYS_ASKED_AGAIN = 300.0
-"""Seconds for which a key that is not known is not looked for again: tokens of strangers have such keys, too."""
+"""Seconds for which a key that is not known is not looked for again: tokens of strangers have such keys, too. And
+seconds for which old keys are used without another try, after one that failed."""
 _KEYS_TIMEOUT = 10.0
 _MAX_KEYS_SIZE = 1024 * 1024
 
@@ -86,6 +87,7 @@ class EntraVerifier:
         self._given = keys is not None
         self._keys: Mapping[str, jwt.PyJWK] = {} if keys is None else _read_keys(msgspec.convert(keys, _KeySet))
         self._fetched_at = -math.inf
+        self._not_before = -math.inf
         self._lock = trio.Lock()
 
     def __repr__(self) -> str:
@@ -118,21 +120,33 @@ class EntraVerifier:
         return True
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
-        async with self._lock:  # one fetches, and all who wait find what it got
-            key = self._keys.get(key_id)
-            age = wall_time() - self._fetched_at
-            if not self._given and age > (_KEYS_ASKED_AGAIN if key is None else _KEYS_KEPT):
-                try:
-                    self._keys = await self._fetch()
-                except (httpx.HTTPError, trio.TooSlowError):
-                    if key is None:
-                        raise
-                else:
-                    self._fetched_at = wall_time()
-                    key = self._keys.get(key_id)
+        key = self._keys.get(key_id)
+        # While one fetches, only those wait who have nothing yet: tokens of strangers must not hold up the service's.
+        if self._is_due(key) and not (key is not None and self._lock.locked()):
+            async with self._lock:  # all who wait find what the first one got
+                key = self._keys.get(key_id)
+                if self._is_due(key):
+                    key = await self._fetched(key_id, key)
         if key is None:
             raise InvalidToken("the token is signed with a key that the tenant does not have")
         return key
+
+    def _is_due(self, key: jwt.PyJWK | None) -> bool:
+        now = wall_time()
+        if self._given or (key is not None and now < self._not_before):
+            return False
+        return now - self._fetched_at > (_KEYS_ASKED_AGAIN if key is None else _KEYS_KEPT)
+
+    async def _fetched(self, key_id: str, key: jwt.PyJWK | None) -> jwt.PyJWK | None:
+        try:
+            self._keys = await self._fetch()
+        except (httpx.HTTPError, trio.TooSlowError):
+            self._not_before = wall_time() + _KEYS_ASKED_AGAIN
+            if key is None:
+                raise
+            return key
+        self._fetched_at = wall_time()
+        return self._keys.get(key_id)
 
     async def _fetch(self) -> Mapping[str, jwt.PyJWK]:
         content = bytearray()
