@@ -414,6 +414,14 @@ async def test_what_cannot_be_opened(connection_string: str, hub: str, options: 
     assert "canary" not in str(caught.value)
 
 
+async def test_an_environment_variable_that_is_not_set_is_told() -> None:
+    missing: Any = None
+    for credential in (None, "key"):
+        with pytest.raises(TypeError, match="a connection string is a str, not NoneType"):
+            async with open_service(missing, "chat", credential=credential):
+                pass
+
+
 def test_a_misspelt_option_is_an_error() -> None:
     options: dict[str, Any] = {"request_timeuot": 5}
     with pytest.raises(TypeError):

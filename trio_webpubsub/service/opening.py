@@ -78,8 +78,8 @@ async def open_service(
     Raises:
         ValueError: an option cannot be used, the hub cannot be called that, or the endpoint is neither https nor on
             this machine. No text shows a secret.
-        TypeError: ``credential`` is none, or ``http_client`` no client; for asyncio's credentials the text names the
-            class that works.
+        TypeError: ``connection_string`` is no ``str``, ``credential`` is none, or ``http_client`` no client; for
+            asyncio's credentials the text names the class that works.
 
     Cancellation: all connections are closed.
     """
@@ -151,7 +151,8 @@ _UNSIGNED = httpx.Auth()
 
 def _read_resource(text: str, credential: Credential | None) -> tuple[str, Credential]:
     """Give the endpoint and the credential of what `open_service` was given."""
-    looks_like_url = text[:8].lower().startswith(("http://", "https://"))
+    # What an environment variable gives that is not set is None.
+    looks_like_url = check_text(text, "connection string")[:8].lower().startswith(("http://", "https://"))
     if credential is None:
         if looks_like_url:
             raise ValueError("this is an endpoint and no connection string: it takes a credential")
