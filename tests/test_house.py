@@ -35,6 +35,7 @@ ALLOWED = PARTS | {"demo": {"trio", *PARTS}, "cli": {"trio", "demo", *PARTS}, "_
 
 ALLOWED_IN_ONE_MODULE = {
     "protocol.tokens": {"jwt"},
+    "protocol.frame_writer": {"websockets"},
     "protocol.protobuf_downstream": {"google"},
     "protocol.protobuf_upstream": {"google"},
     "protocol.webpubsub_pb2": {"google"},

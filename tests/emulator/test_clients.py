@@ -12,7 +12,7 @@ import trio_websocket
 from trio.testing import MockClock
 
 from tests.emulator.peer import PLAIN, RELIABLE, open_peer, raw_peer, recovery_url, rejection
-from trio_webpubsub.emulator import Emulator, HubLimits, open_emulator
+from trio_webpubsub.emulator import Emulator, HubLimits, open_emulator, switchboard
 from trio_webpubsub.protocol.frame_writer import encode_frame
 
 
@@ -311,3 +311,40 @@ async def test_a_reliable_client_that_confirms_nothing_loses_its_session(autojum
         assert (await peer.closed())[0] == 1006
         async with raw_peer(emulator, recovery_url(emulator, peer)) as again:
             assert (await again.closed())[0] == 1008
+
+
+async def test_a_burst_reaches_everybody_whole_and_in_order(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with (
+        open_peer(emulator, subprotocol=PLAIN, groups=["lobby"]) as ann,
+        open_peer(emulator, subprotocol=PLAIN, groups=["lobby"]) as bob,
+        open_peer(emulator, groups=["lobby"]) as eve,
+    ):
+        frames = [
+            json.dumps({"type": "sendToGroup", "group": "lobby", "dataType": "json", "data": number, "ackId": number})
+            for number in range(100)
+        ]
+        await ann.stream.send_all(b"".join(encode_frame(frame.encode(), mask_key=b"\0\0\0\0") for frame in frames))
+        for peer in bob, eve:
+            assert [(await peer.receive())["data"] for _ in range(100)] == list(range(100))
+        own = [await ann.receive() for _ in range(200)]
+        assert [message.get("data", message.get("ackId")) for message in own] == sorted([*range(100), *range(100)])
+
+
+async def test_a_burst_lets_others_have_their_turn(
+    autojump_clock: MockClock, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switchboard, "_TURN", 3)
+    async with (
+        open_peer(emulator, groups=["lobby"]) as eve,
+        open_peer(emulator, subprotocol=PLAIN) as ann,
+        open_peer(emulator, subprotocol=PLAIN) as bob,
+    ):
+        session = emulator._switchboard.hubs.hub("chat").registry.connections[eve.connection_id].session
+        assert session is not None
+        frame = b'{"type":"sendToGroup","group":"lobby","dataType":"text","data":"x"}'
+        await ann.stream.send_all(encode_frame(frame, mask_key=b"\0\0\0\0") * 300)
+        await bob.stream.send_all(encode_frame(b'{"type":"ping"}', mask_key=b"\0\0\0\0"))
+        assert await bob.receive() == {"type": "pong"}
+        assert len(list(session.unconfirmed.replay(0))) < 300
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(list(session.unconfirmed.replay(0))) == 300

@@ -184,7 +184,42 @@ async def test_a_peer_that_does_not_read_holds_no_cancellation_up(contexts: Cont
         handler.websocket.send(b"x" * 20_000_000)
         for _ in range(100):
             await trio.lowlevel.checkpoint()
-        assert handler.websocket.queued_bytes > 20_000_000
+        assert handler.websocket.queued_bytes > 10_000_000
+
+
+async def test_over_plain_tcp_a_message_goes_out_at_once(contexts: Contexts) -> None:
+    handler = Handler()
+    async with listening(handler, contexts) as place:
+        client = await place.open_websocket()
+        place.nursery.start_soon(client.receive)
+        await handler.accepted.wait()
+        assert handler.websocket is not None
+        handler.websocket.send(b"small")
+        assert (handler.websocket.queued_bytes == 0) == (contexts[0] is None)
+        # More than any network takes at once, and then some more that has to stay behind it.
+        for number in range(100):
+            handler.websocket.send(b"%d" % number * 50_000)
+        await handler.websocket.close(4000)
+        await client.ended.wait()
+        assert client.end is not None
+        assert client.end.code == 4000
+        assert client.received == [b"small", *(b"%d" % number * 50_000 for number in range(100))]
+
+
+async def test_a_peer_that_is_gone_is_noticed_by_who_sends(contexts: Contexts) -> None:
+    handler = Handler()
+    async with listening(handler, contexts) as place:
+        stream = await place.connect()
+        client = Side(stream, client=True)
+        await client.open(place.nursery)
+        await handler.accepted.wait()
+        assert handler.websocket is not None
+        await trio.aclose_forcefully(stream)
+        while not handler.ended.is_set():
+            handler.websocket.send(b"x" * 1_000)
+            await trio.lowlevel.checkpoint()
+        assert handler.end is not None
+        assert handler.end.code == 1006
 
 
 async def test_plain_bytes_on_a_tls_port_disturb_nobody(

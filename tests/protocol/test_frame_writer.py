@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets import speedups
 from wsproto.frame_protocol import FrameDecoder, Opcode
 
-from trio_webpubsub.protocol.frame_writer import apply_mask, encode_close, encode_frame
+from trio_webpubsub.protocol import frame_writer
+from trio_webpubsub.protocol.frame_writer import apply_mask, encode_close, encode_frame, encode_ping, mask_in_python
 
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537]
 
@@ -34,11 +40,30 @@ def test_the_examples_of_the_standard() -> None:
     assert encode_frame(b"Hello", mask_key=bytes.fromhex("37fa213d")) == bytes.fromhex("818537fa213d7f9f4d5158")
 
 
-@given(st.binary(max_size=40), st.binary(min_size=4, max_size=4))
-def test_masking_is_the_xor_of_each_byte_and_its_own_reverse(payload: bytes, key: bytes) -> None:
-    masked = apply_mask(payload, key)
+@pytest.mark.parametrize("mask", [apply_mask, mask_in_python])
+@given(payload=st.binary(max_size=40), key=st.binary(min_size=4, max_size=4))
+def test_masking_is_the_xor_of_each_byte_and_its_own_reverse(
+    mask: Callable[[bytes, bytes], bytes], payload: bytes, key: bytes
+) -> None:
+    masked = mask(payload, key)
     assert masked == bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
-    assert apply_mask(masked, key) == payload
+    assert mask(masked, key) == payload
+
+
+def test_masking_is_done_in_c_where_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert apply_mask is speedups.apply_mask
+    spec = importlib.util.spec_from_file_location("without_the_extra", frame_writer.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    without = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    spec.loader.exec_module(without)
+    assert without.apply_mask is without.mask_in_python
+
+
+def test_a_ping() -> None:
+    assert encode_ping() == b"\x89\x00"
+    assert encode_ping(mask_key=b"abcd") == b"\x89\x80abcd"
 
 
 def test_a_close_frame() -> None:

@@ -10,17 +10,22 @@ while it sends one leaves half a frame on the wire. So a `FrameStream` has two f
 * One receive loop calls `FrameStream.receive_batch`; one writer loops over `FrameStream.wait_for_work` and
   `FrameStream.flush`. They alone touch the real stream then, so nothing collides in it, and a frame is either written
   whole or the last thing that the peer sees.
+
+Where the real stream can send something at once, without waiting, `FrameStream.push` does so, and the writer is only
+called for what the network did not take. That is how a server gets a message out to thousands without a task switch,
+and often without a writer, for each.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import trio
 
 from ..protocol.errors import ProtocolViolation
 from ..protocol.frame_reader import FrameReader
-from ..protocol.frame_writer import encode_close, encode_frame
+from ..protocol.frame_writer import encode_close, encode_frame, encode_ping
 from .randomness import ByteSource, system_bytes
 
 _RECEIVE_SIZE = 131_072
@@ -60,6 +65,9 @@ class FrameStream(trio.abc.Stream):
         max_message_size: Of received messages, in bytes.
         random_bytes: Where the masks of a client's frames come from.
         head: Bytes that were read from ``inner`` already; they count as if they came first.
+        try_send: Sends as much as ``inner`` takes without waiting, and gives how many bytes that were; raises what its
+            ``send_all`` does. By default it takes none.
+        start_writer: Called once, as soon as there is work for a writer.
     """
 
     def __init__(
@@ -70,6 +78,8 @@ class FrameStream(trio.abc.Stream):
         max_message_size: int,
         random_bytes: ByteSource = system_bytes,
         head: bytes = b"",
+        try_send: Callable[[bytes], int] | None = None,
+        start_writer: Callable[[], None] | None = None,
     ) -> None:
         self.last_received: float = trio.current_time()
         """When the last bytes came, of whatever kind, in trio's time; before that, when this was made."""
@@ -101,6 +111,11 @@ class FrameStream(trio.abc.Stream):
         self._sends_frames = False
         """The 101 went by: what is sent from here on is frames, in the queue."""
         self._queue: list[bytes] = []
+        self._try_send = try_send or _take_nothing
+        self._leaves_all_to_writer = try_send is None
+        self._start_writer = start_writer
+        self._writing = self._leaves_all_to_writer
+        """The queue, or what was taken from it, is the writer's: what is sent past it would come too early."""
         self._close_queued = False
         self._woken = False
         self._dead = False
@@ -155,6 +170,40 @@ class FrameStream(trio.abc.Stream):
             raise trio.BrokenResourceError("a close frame was sent")
         self._enqueue(encode_frame(payload, binary=binary, mask_key=self._mask_key()))
 
+    def queue_ping(self) -> None:
+        """Put a ping into the queue, unless nothing can be sent any more."""
+        if not self._dead and not self._close_queued:
+            self._enqueue(encode_ping(mask_key=self._mask_key()))
+
+    def hold(self, frame: bytes) -> int:
+        """Put a whole frame, ready as it is, into the queue, for the next `push`; give how many bytes are queued.
+
+        On a stream that is dead or ending it is dropped.
+        """
+        if not self._dead and not self._close_queued:
+            self._queue.append(frame)
+            self.queued_bytes += len(frame)
+        return self.queued_bytes
+
+    def push(self) -> None:
+        """Send what is queued at once, as far as the real stream takes it; the rest is left to the writer."""
+        if self._queue and not self._writing:
+            data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+            self._queue.clear()
+            self.queued_bytes = 0
+            self._send_at_once(data)
+            if self._queue_shrank:
+                self._queue_shrank.unpark_all()
+
+    def send_frame(self, frame: bytes) -> int:
+        """Do what `hold` and then `push` do."""
+        if self._queue or self._writing or self._close_queued or self._dead:
+            self.hold(frame)
+            self.push()
+        else:
+            self._send_at_once(frame)
+        return self.queued_bytes
+
     def wake(self) -> None:
         """Let the running, or else the next, `wait_for_work` return."""
         self._woken = True
@@ -191,8 +240,10 @@ class FrameStream(trio.abc.Stream):
             return
         data = b"".join(self._queue)
         self._queue.clear()
+        self._writing = True
         await self._send(data)
         self.queued_bytes -= len(data)
+        self._writing = self._leaves_all_to_writer or bool(self._queue)
         self._queue_shrank.unpark_all()
 
     # For trio-websocket
@@ -360,8 +411,27 @@ class FrameStream(trio.abc.Stream):
     def _enqueue(self, frame: bytes) -> None:
         self._queue.append(frame)
         self.queued_bytes += len(frame)
-        if self._work_came:
+        if not self._writing:
+            self.push()
+        elif self._work_came:
             self._work_came.unpark_all()
+
+    def _send_at_once(self, data: bytes) -> None:
+        """Send what comes before anything in the queue, which is empty; what is left is put there, for the writer."""
+        try:
+            sent = self._try_send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._die()
+        else:
+            if sent == len(data):
+                return
+            self._queue.append(data[sent:])
+            self.queued_bytes = len(data) - sent
+            self._writing = True
+        if self._start_writer is not None:
+            self._start_writer()
+            self._start_writer = None
+        self._work_came.unpark_all()
 
     async def _send(self, data: bytes) -> None:
         self._check_alive()
@@ -387,3 +457,7 @@ class FrameStream(trio.abc.Stream):
         self.queued_bytes = 0
         self._work_came.unpark_all()
         self._queue_shrank.unpark_all()
+
+
+def _take_nothing(_data: bytes) -> int:
+    return 0

@@ -10,6 +10,7 @@ from ..listener import ServerWebSocket
 from ..protocol.codec import Codec
 from ..protocol.errors import ProtocolViolation
 from ..protocol.frame_reader import BinaryMessage
+from ..protocol.frame_writer import encode_frame
 from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
 from ..protocol.wire import Control, DataMessage, Payload, SendEvent, SendToGroup, Upstream
 from .handshake import Publishing
@@ -32,6 +33,9 @@ class Link(ABC):
         """Cancelled when the connection is to be closed from this side."""
         self.farewell: tuple[int, str] | None = None
         """The close frame with which this side ends the connection."""
+        self.send = websocket.send_frame
+        self.hold = websocket.hold
+        self.push = websocket.push
 
     @abstractmethod
     def read(self, frame: bytes) -> Upstream:
@@ -42,27 +46,21 @@ class Link(ABC):
         """
 
     @abstractmethod
-    def tell(self, message: Control) -> None:
-        """Send what is meant for this client alone."""
+    def control_frame(self, message: Control) -> bytes | None:
+        """Give the frame with what is meant for this client alone; ``None`` where there is no form for it."""
 
     @abstractmethod
     def write(self, message: DataMessage) -> bytes:
         """Write a message for all links of the same language."""
 
     @abstractmethod
-    def deliver(self, frame: bytes, sequence_id: int | None) -> None:
-        """Send what `write` gave, under the client's own sequence id if it has one."""
+    def data_frame(self, written: bytes, sequence_id: int | None) -> bytes:
+        """Give the frame with what `write` gave, for all of the same language under this sequence id."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection with a close frame, after what is queued."""
         self.farewell = self.farewell or (code, reason)
         self.receiving.cancel()
-
-    def _send(self, frame: bytes, *, binary: bool) -> None:
-        """Queue a frame. A client that does not read is cut when too much waits for it, as the service does."""
-        self.websocket.send(frame, binary=binary)
-        if self.websocket.queued_bytes > self.queue_size:
-            self.websocket.abort()
 
 
 class PubSubLink(Link):
@@ -78,18 +76,18 @@ class PubSubLink(Link):
             raise ProtocolViolation(_UNSUPPORTED_DATA, f"{self._codec.subprotocol} has no text messages")
         return self._codec.decode_upstream(frame)
 
-    def tell(self, message: Control) -> None:
-        """Send an acknowledgement or the like."""
-        self._send(self._codec.encode_control(message), binary=self._codec.binary)
+    def control_frame(self, message: Control) -> bytes:
+        """Give the frame with an acknowledgement or the like."""
+        return encode_frame(self._codec.encode_control(message), binary=self._codec.binary)
 
     def write(self, message: DataMessage) -> bytes:
         """Write a message with its envelope, without a sequence id."""
         return self._codec.encode_data(message)
 
-    def deliver(self, frame: bytes, sequence_id: int | None) -> None:
-        """Send a message, with its sequence id put in."""
-        numbered = frame if sequence_id is None else self._codec.with_sequence_id(frame, sequence_id)
-        self._send(numbered, binary=self._codec.binary)
+    def data_frame(self, written: bytes, sequence_id: int | None) -> bytes:
+        """Give the frame with a message, its sequence id put in."""
+        numbered = written if sequence_id is None else self._codec.with_sequence_id(written, sequence_id)
+        return encode_frame(numbered, binary=self._codec.binary)
 
 
 class SimpleLink(Link):
@@ -110,14 +108,14 @@ class SimpleLink(Link):
             return SendEvent(event=_SIMPLE_EVENT, payload=payload)
         return SendToGroup(group=self._publishing.group, payload=payload, no_echo=self._publishing.no_echo)
 
-    def tell(self, message: Control) -> None:
-        """Send nothing: there is no form for it."""
+    def control_frame(self, message: Control) -> None:
+        """Give nothing: there is no form for it."""
 
     def write(self, message: DataMessage) -> bytes:
         """Give the payload alone; text and JSON in text frames, all else in binary ones."""
         payload = message.payload
         return payload.body if payload.data_type in ("text", "json") else BinaryMessage(payload.body)
 
-    def deliver(self, frame: bytes, sequence_id: int | None) -> None:  # noqa: ARG002 - a simple client has none
-        """Send a payload."""
-        self._send(frame, binary=isinstance(frame, BinaryMessage))
+    def data_frame(self, written: bytes, sequence_id: int | None) -> bytes:  # noqa: ARG002 - a simple client has none
+        """Give the frame with a payload."""
+        return encode_frame(written, binary=isinstance(written, BinaryMessage))

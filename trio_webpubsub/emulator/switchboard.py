@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import trio
 
-from ..protocol.wire import Ack, SequenceAck, Upstream
+from ..protocol.wire import Ack, Control, SequenceAck, Upstream
 from .dispatcher import EventDispatcher
 from .hub import (
     UNHANDLED,
@@ -30,6 +30,9 @@ from .hub import (
 from .hub.limits import HubLimits
 from .links import Link
 from .record import Record
+
+_TURN = 10_000
+"""Messages to clients after which the others get a turn, when one client sends a lot at once."""
 
 SendNow: TypeAlias = Callable[[], None]
 """Sends what there is to send to one client."""
@@ -65,6 +68,11 @@ class Switchboard:
         self.links: dict[Transport, Link] = {}
         """A transport is here before its hub hears that it is open, and until its hub hears that it has ended."""
         self._numbers = count(1)
+        self._held: list[Link] = []
+        """Those for whom something is queued that nobody sends before the next `push`."""
+        self._holding = False
+        self._turn = 0
+        """Messages to clients since the last `push`."""
         self._transport_ended = trio.Event()
         self._one_confirmed = trio.lowlevel.ParkingLot()
         self.one_answered: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
@@ -78,6 +86,26 @@ class Switchboard:
         if was_behind and isinstance(message, SequenceAck):
             self._one_confirmed.unpark_all()
 
+    def hold(self) -> None:
+        """Let what is for clients wait for the next `push`.
+
+        A client may send many messages at once, each of which is for many: so all that is for one goes out together.
+        """
+        self._holding = True
+
+    def push(self) -> None:
+        """Send what waits for clients, as far as the network takes it at once."""
+        self._holding = False
+        self._turn = 0
+        held, self._held = self._held, []
+        for link in held:
+            link.push()
+
+    @property
+    def turn_is_over(self) -> bool:
+        """Whether so much waits for clients that others should get a turn."""
+        return self._turn >= _TURN
+
     def perform(self, hub: Hub, effects: Iterable[Effect]) -> None:
         """Do what ``hub`` wants done. Nothing here waits, or fails for one client because of another."""
         for effect in effects:
@@ -87,7 +115,7 @@ class Switchboard:
                 case Send(transport, message):
                     link = self.links[transport]
                     if not (self.ack_faults and isinstance(message, Ack) and self._fails(hub, transport, message)):
-                        link.tell(message)
+                        self._tell(link, message)
                 case Close(transport, code, reason):
                     self.links[transport].close(code, reason)
                 case Abort(transport):
@@ -107,7 +135,7 @@ class Switchboard:
         self.one_answered.unpark_all()
 
     def _fails(self, hub: Hub, transport: Transport, ack: Ack) -> bool:
-        send = partial(self.links[transport].tell, ack)
+        send = partial(self._tell, self.links[transport], ack)
         return any(fault(hub, transport, send) for fault in reversed(self.ack_faults))
 
     def _note(self, hub: Hub, connection_id: str, message: Upstream) -> None:
@@ -116,13 +144,34 @@ class Switchboard:
             self.record.message(trio.current_time(), partial(self.hubs.name_of, hub), connection, message)
 
     def _deliver(self, effect: Deliver) -> None:
-        frames: dict[str, bytes] = {}
+        written: dict[str, bytes] = {}
+        frames: dict[tuple[str, int | None], bytes] = {}
         for transport, sequence_id in effect.recipients:
             link = self.links[transport]
-            frame = frames.get(link.language)
+            # Sessions that were told equally much get the very same frame.
+            key = link.language, sequence_id
+            frame = frames.get(key)
             if frame is None:
-                frame = frames[link.language] = link.write(effect.message)
-            link.deliver(frame, sequence_id)
+                if link.language not in written:
+                    written[link.language] = link.write(effect.message)
+                frame = frames[key] = link.data_frame(written[link.language], sequence_id)
+            self._send(link, frame)
+        self._turn += len(effect.recipients)
+
+    def _tell(self, link: Link, message: Control) -> None:
+        if frame := link.control_frame(message):
+            self._send(link, frame)
+
+    def _send(self, link: Link, frame: bytes) -> None:
+        """Send or hold a frame. A client that does not read is cut when too much waits for it, as the service does."""
+        if not self._holding:
+            waiting = link.send(frame)
+        else:
+            waiting = link.hold(frame)
+            if waiting == len(frame):  # it is the first
+                self._held.append(link)
+        if waiting > link.queue_size:
+            link.websocket.abort()
 
     def next_transport(self) -> Transport:
         """Give a number for one more WebSocket."""

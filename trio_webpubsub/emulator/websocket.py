@@ -166,20 +166,32 @@ class Clients:
 
     async def _receive(self, hub: Hub, transport: Transport, link: Link, connection_id: str) -> int | None:
         """Pass on what the client sends, to the end; give the code of its close frame, if that was the end."""
+        switchboard = self._switchboard
         with link.receiving:
             try:
                 while True:
-                    for frame in await link.websocket.receive_batch():
+                    frames = await link.websocket.receive_batch()
+                    for frame in frames:
                         while connection_id in hub.stalled:
-                            await self._switchboard.one_answered.park()
-                        self._switchboard.receive(hub, transport, connection_id, link.read(frame))
+                            switchboard.push()
+                            await switchboard.one_answered.park()
+                        if len(frames) > 1:
+                            switchboard.hold()
+                        switchboard.receive(hub, transport, connection_id, link.read(frame))
                         if hub.behind:
-                            await self._switchboard.let_others_catch_up(hub, connection_id)
+                            switchboard.push()
+                            await switchboard.let_others_catch_up(hub, connection_id)
+                        elif switchboard.turn_is_over:
+                            switchboard.push()
+                            await trio.lowlevel.checkpoint()
+                    switchboard.push()
             except TransportEnded as ended:
                 return ended.code
             except ProtocolViolation as violation:
                 _logger.info("a client broke the protocol: %s", violation)
                 link.close(violation.code, violation.reason)
+            finally:
+                switchboard.push()
         return None
 
 

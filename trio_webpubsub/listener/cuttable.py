@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -14,6 +16,7 @@ import trio
 from .._shell.memory import MemoryStream
 
 _RECEIVE_SIZE = 65_536
+_SOCKETS_ARE_FILES = sys.platform != "win32"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PIECES_PER_SECOND = 20
 """In how many pieces a slow stream passes what it may pass in a second."""
@@ -33,6 +36,8 @@ class CuttableStream(trio.abc.Stream):
         self.is_cut: bool = False
         """Whether our own side sees a closed stream."""
         self._inner = inner
+        # Trio's sockets never block, but do not offer to send without a task switch. As a file they do.
+        self._fileno = inner.socket.fileno if isinstance(inner, trio.SocketStream) and _SOCKETS_ARE_FILES else None
         self._bytes_per_second = math.inf
         self._sendable = math.inf
         """How many more bytes are sent before `_when_sent` is called."""
@@ -115,6 +120,26 @@ class CuttableStream(trio.abc.Stream):
             else:
                 await self._inner.send_all(data)
         self._check()
+
+    def try_send(self, data: bytes) -> int:
+        """Send as much of ``data`` as the network takes without waiting; give how many bytes that were.
+
+        Only plain TCP takes any. Nobody may be in `send_all`.
+
+        Raises:
+            trio.BrokenResourceError: The connection broke.
+            trio.ClosedResourceError: It was cut.
+        """
+        if self.is_cut:
+            self._check()
+        if self._fileno is None or self.is_disturbed:
+            return 0
+        try:
+            return os.write(self._fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection broke") from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until sending might work at once.

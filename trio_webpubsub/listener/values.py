@@ -27,7 +27,7 @@ class Limits:
     send_timeout: float = 30.0
     """For a peer to take a whole HTTP response; then the connection is closed."""
     ping_interval: float = 20.0
-    """Between pings on a WebSocket. A peer that is read from and gives no sign of life for as long is cut off."""
+    """Of silence on a WebSocket that is read from, before a ping; after as long again the peer is cut off."""
     close_timeout: float = 2.0
     """For a peer to take part in closing; then the connection is closed without it."""
 

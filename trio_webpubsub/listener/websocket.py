@@ -12,6 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from .._shell.frame_stream import FrameStream, TransportEnded
+from ..protocol.frame_writer import encode_frame
 from .cuttable import CuttableStream
 from .http import HttpConnection, Refused
 from .values import Limits, Request, Response
@@ -90,6 +91,8 @@ class WebSocketRequest:
             client=False,
             max_message_size=self._limits.message_size,
             head=self._clean_head(subprotocol) + self._http.take_rest(),
+            try_send=self._stream.try_send,
+            start_writer=lambda: self._start_writer(stream),
         )
         connection: WebSocketConnection | None = None
         with trio.move_on_after(self._limits.send_timeout):
@@ -144,6 +147,19 @@ class WebSocketRequest:
             with trio.move_on_after(self._limits.close_timeout):
                 await self._stream.linger()
 
+    def _start_writer(self, stream: FrameStream) -> None:
+        if not self._stream.is_cut:
+            self._nursery.start_soon(self._write, stream, name="WebSocket writer")
+
+    async def _write(self, stream: FrameStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await stream.wait_for_work()
+                await stream.flush()
+        # The client reads no more, but may have said why. If it goes on as if nothing had happened, that is the end.
+        await trio.sleep(self._limits.close_timeout)
+        self._stream.cut()
+
     def _check_unanswered(self) -> None:
         if self._answered:
             raise RuntimeError("the request was answered before")
@@ -162,7 +178,7 @@ class WebSocketRequest:
 
 
 class ServerWebSocket:
-    """An open WebSocket, seen from the server. Tasks of its own write frames, and send and answer pings."""
+    """An open WebSocket, seen from the server. Pings are answered by a task of its own."""
 
     def __init__(
         self,
@@ -172,20 +188,20 @@ class ServerWebSocket:
         nursery: trio.Nursery,
         limits: Limits,
     ) -> None:
-        """Start the tasks of an accepted connection."""
+        """Take over an accepted connection."""
         self._connection = connection
         self._stream = stream
         self._wire = wire
         self._nursery = nursery
         self._limits = limits
-        self._reading_since: float | None = None
-        """When the running call for a batch began, if one is running."""
+        self._reading = False
         self._draining = False
         self._drained = trio.Event()
         self._closing = False
         self._closed = trio.Event()
-        nursery.start_soon(self._write, name="WebSocket writer")
-        nursery.start_soon(self._ping, name="WebSocket pings")
+        self.hold = stream.hold
+        self.push = stream.push
+        self.send_frame = stream.send_frame
 
     def __repr__(self) -> str:
         state = "closed" if self._wire.is_cut else "closing" if self._closing else "open"
@@ -218,9 +234,11 @@ class ServerWebSocket:
         return await self._read()
 
     def send(self, payload: bytes, *, binary: bool = False) -> None:
-        """Put a message into the queue. On a connection that is ending it is dropped, as it would be on its way."""
-        with suppress(trio.BrokenResourceError):
-            self._stream.queue_frame(payload, binary=binary)
+        """Send a message, or queue what the network does not take at once.
+
+        On a connection that is ending it is dropped, as it would be on its way.
+        """
+        self.send_frame(encode_frame(payload, binary=binary))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send what is queued, then a close frame, and wait for the client's; after ``close_timeout`` do without it.
@@ -236,7 +254,7 @@ class ServerWebSocket:
             await trio.lowlevel.checkpoint()
             return
         self._closing = True
-        if self._reading_since is None:
+        if not self._reading:
             self._start_draining()
         try:
             with trio.move_on_after(self._limits.close_timeout):
@@ -272,11 +290,23 @@ class ServerWebSocket:
         self._wire.slow_down(bytes_per_second)
 
     async def _read(self) -> list[bytes]:
-        self._reading_since = trio.current_time()
+        """Read; a client from which nothing comes is asked whether it is still there, and then cut off."""
+        self._reading = True
+        stream, interval = self._stream, self._limits.ping_interval
+        begun = trio.current_time()
+        asked = False
         try:
-            return await self._stream.receive_batch()
+            while True:
+                heard = max(begun, stream.last_received)
+                with trio.CancelScope(deadline=heard + (interval * 2 if asked else interval)):
+                    return await stream.receive_batch()
+                if asked := stream.last_received <= heard:
+                    if trio.current_time() >= heard + interval * 2:
+                        self.abort()
+                        return await stream.receive_batch()
+                    stream.queue_ping()
         finally:
-            self._reading_since = None
+            self._reading = False
             if self._closing and not self._draining:
                 self._start_draining()
 
@@ -290,29 +320,6 @@ class ServerWebSocket:
             while True:
                 await self._read()
         self._drained.set()
-
-    async def _write(self) -> None:
-        with suppress(trio.BrokenResourceError):
-            while True:
-                await self._stream.wait_for_work()
-                await self._stream.flush()
-        # The client reads no more, but may have said why. If it goes on as if nothing had happened, that is the end.
-        await trio.sleep(self._limits.close_timeout)
-        self._wire.cut()
-
-    async def _ping(self) -> None:
-        interval = self._limits.ping_interval
-        with suppress(ConnectionClosed):
-            while True:
-                await trio.sleep(interval)
-                asked = trio.current_time()
-                with trio.move_on_after(interval) as answer:
-                    await self._connection.ping()
-                since = self._reading_since
-                silent = since is not None and since <= asked and self._stream.last_received < asked
-                if answer.cancelled_caught and silent:
-                    self.abort()
-                    return
 
 
 def _split(header: str) -> list[str]:

@@ -7,6 +7,7 @@ import hmac
 import math
 from collections import deque
 from collections.abc import Iterator
+from itertools import compress
 
 from ...protocol.wire import DataMessage
 from .limits import HubLimits
@@ -18,7 +19,10 @@ class ReplayBuffer:
     def __init__(self, limits: HubLimits) -> None:
         self._most_messages = limits.unacknowledged_messages
         self._most_bytes = limits.unacknowledged_bytes
-        self._messages: deque[tuple[int, DataMessage, float]] = deque()
+        # Side by side: a tuple for each would give the garbage collector a million objects to look at, over and over.
+        self._messages: deque[DataMessage] = deque()
+        self._numbers: deque[int] = deque()
+        self._expiries: deque[float] = deque()
         self._bytes = 0
         self._newest = 0
 
@@ -36,18 +40,25 @@ class ReplayBuffer:
                 return None
         self._bytes = size
         self._newest += 1
-        self._messages.append((self._newest, message, expires))
+        self._messages.append(message)
+        self._numbers.append(self._newest)
+        self._expiries.append(expires)
         return self._newest
 
     def acknowledge(self, sequence_id: int) -> None:
         """Drop every message up to this one: sequence-acks are cumulative."""
-        messages = self._messages
-        while messages and messages[0][0] <= sequence_id:
-            self._bytes -= len(messages.popleft()[1].payload.body)
+        numbers = self._numbers
+        while numbers and numbers[0] <= sequence_id:
+            numbers.popleft()
+            self._expiries.popleft()
+            self._bytes -= len(self._messages.popleft().payload.body)
 
     def _drop_expired(self, now: float) -> None:
-        self._messages = deque(kept for kept in self._messages if now < kept[2])
-        self._bytes = sum(len(message.payload.body) for _, message, _ in self._messages)
+        kept = [now < expires for expires in self._expiries]
+        self._messages = deque(compress(self._messages, kept))
+        self._numbers = deque(compress(self._numbers, kept))
+        self._expiries = deque(compress(self._expiries, kept))
+        self._bytes = sum(len(message.payload.body) for message in self._messages)
 
     @property
     def is_half_full(self) -> bool:
@@ -57,7 +68,7 @@ class ReplayBuffer:
     def replay(self, now: float) -> Iterator[tuple[int, DataMessage]]:
         """Give what is still of use, with sequence ids; those of expired messages are passed over."""
         self._drop_expired(now)
-        return ((number, message) for number, message, _ in self._messages)
+        return zip(self._numbers, self._messages, strict=True)
 
 
 class ReconnectionTokens:
