@@ -349,6 +349,23 @@ def test_clocks_may_differ_by_five_minutes(place: Place, later: float, status: i
     assert place.rest.answer(signed(ALL), now=NOW + later).status == status
 
 
+def test_a_request_that_comes_again_is_judged_anew(place: Place) -> None:
+    request = signed(ALL)
+    for later, status in (0, 202), (599, 202), (600, 401), (0, 202):
+        assert place.rest.answer(request, now=NOW + later).status == status
+    elsewhere = replace(request, path="/api/hubs/other/:send")
+    assert place.rest.answer(elsewhere, now=NOW).status == 401
+    another = replace(request, headers={**request.headers, "authorization": "Bearer x"})
+    assert place.rest.answer(another, now=NOW).status == 401
+
+
+def test_few_signatures_are_remembered(place: Place) -> None:
+    for number in range(510):
+        assert place.send(f"/api/hubs/chat/groups/g{number}/:send").status == 202
+    assert len(place.rest._signed) == 500
+    assert place.send("/api/hubs/chat/groups/g0/:send").status == 202
+
+
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Basic eHg6eHg=", "Bearer x.y.z", "bearer  {token}"])
 def test_who_is_not_known_gets_nothing(
     place: Place, caplog: pytest.LogCaptureFixture, authorization: str | None

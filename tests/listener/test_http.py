@@ -420,6 +420,32 @@ async def test_a_handler_that_gives_no_response_ends_only_its_connection(caplog:
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
+async def test_where_a_response_ends_is_not_for_the_handler_to_say() -> None:
+    async def handle(request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        framing = [
+            ("Content-Length", "99"),
+            ("Transfer-Encoding", "chunked"),
+            ("Connection", "close"),
+            ("X-Kept", "a b"),
+        ]
+        return Response(status=200, headers=framing, body=b"four")
+
+    async with serving(handle) as served:
+        stream = await served.connect()
+        for _ in range(2):
+            await stream.send_all(GET)
+            assert await stream.receive_some() == b"HTTP/1.1 200 OK\r\nx-kept: a b\r\ncontent-length: 4\r\n\r\nfour"
+
+
+async def test_another_protocol_is_not_switched_to() -> None:
+    async with serving() as served:
+        stream = await served.connect()
+        switch = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        await stream.send_all(switch + GET)
+        assert [(await read_answer(stream))[0] for _ in range(2)] == [200, 200]
+
+
 @pytest.mark.parametrize(
     ("requests", "expected"),
     [

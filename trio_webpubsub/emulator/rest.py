@@ -19,7 +19,7 @@ from .._shell.clock import wall_time
 from ..listener import Request, Response
 from ..protocol.errors import InvalidToken
 from ..protocol.names import MAX_MESSAGE_SIZE, check_hub
-from ..protocol.tokens import client_access_token, verify_token
+from ..protocol.tokens import CLOCK_SKEW, client_access_token, verify_token
 from ..protocol.urls import ClientProtocol, client_audience
 from . import rest_operations as operations
 from .directory import OWNER, Directory
@@ -31,6 +31,8 @@ _logger = logging.getLogger("trio_webpubsub.emulator")
 
 _API_VERSIONS = frozenset({"2021-10-01", "2022-11-01", "2023-07-01", "2024-01-01", "2024-12-01"})
 _MOST_MINUTES = 2**31 - 1
+_SIGNED_KEPT = 500
+"""Requests whose signatures are remembered."""
 _CLIENT_TYPES: dict[str, ClientProtocol] = {"default": "default", "mqtt": "mqtt", "socketio": "socketio"}
 
 
@@ -104,6 +106,8 @@ class RestApi:
         self._scheme, _, self._endpoint_host = endpoint.partition("://")
         self._directory = directory
         self._message_size = message_size
+        self._signed: dict[tuple[str, str, str, str], float] = {}
+        """When the token of a request expires whose signature was checked, which takes longer than most requests do."""
 
     async def handle(self, request: Request) -> Response:
         """Do what is asked, and say what came of it.
@@ -186,16 +190,23 @@ class RestApi:
             raise Refused(403, f"This takes the role {OWNER}.", code="Error.Forbidden")
 
     def _is_signed(self, request: Request, token: str, now: float) -> bool:
-        hosts = {self._endpoint_host, request.headers.get("host", "")}
+        host = request.headers.get("host", "")
+        place = token, host, request.path, request.query
+        if now < self._signed.get(place, 0.0):
+            return True
+        hosts = {self._endpoint_host, host}
         places = [f"{scheme}://{host}{request.path}" for scheme in ("http", "https") for host in hosts]
         audiences = [*(f"{place}?{request.query}" for place in places), *places]
         # HTTP clients may encode what was signed in another way, as aiohttp does.
         audiences += [unquote(audience) for audience in audiences]
         try:
-            verify_token(token, keys=self._keys, audiences=audiences, now=now)
+            claims = verify_token(token, keys=self._keys, audiences=audiences, now=now)
         except InvalidToken as error:
             _logger.info("%s %s: not signed with a key of ours: %s", request.method, request.path, error)
             return False
+        self._signed[place] = claims["exp"] + CLOCK_SKEW
+        if len(self._signed) > _SIGNED_KEPT:
+            del self._signed[next(iter(self._signed))]
         return True
 
 

@@ -225,7 +225,8 @@ class Listener:
                     check_upgrade(head)
                     await self._serve_websocket(head, http, wire)
                     return
-                request = dataclasses.replace(head, body=await http.receive_body())
+                body = await http.receive_body()
+                request = dataclasses.replace(head, body=body) if body else head
                 if not await self._answer(request, http):
                     break
             else:
