@@ -232,9 +232,10 @@ USUAL = (
 
 
 def test_usual_messages_are_read_in_one_step_as_each_is_by_itself() -> None:
-    frames = frames_of(*USUAL)
-    assert RELIABLE_JSON.decode_messages(frames) == list(USUAL)
-    assert [RELIABLE_JSON.decode_downstream(frame) for frame in frames] == list(USUAL)
+    for usual in USUAL, USUAL * 5:
+        frames = frames_of(*usual)
+        assert RELIABLE_JSON.decode_messages(frames) == list(usual)
+        assert [RELIABLE_JSON.decode_downstream(frame) for frame in frames] == list(usual)
 
 
 @pytest.mark.parametrize(
@@ -256,11 +257,13 @@ def test_usual_messages_are_read_in_one_step_as_each_is_by_itself() -> None:
     ],
 )
 def test_one_frame_that_needs_a_look_of_its_own_has_all_looked_at(frame: bytes) -> None:
-    for frames in ([frame, *frames_of(*USUAL)], [*frames_of(*USUAL), frame]):
+    few, many = frames_of(*USUAL), frames_of(*USUAL * 5)
+    for frames in ([frame, *few], [*few, frame], [frame, *many], [*many, frame]):
         assert RELIABLE_JSON.decode_messages(frames) is None
 
 
 def test_two_frames_that_are_one_message_together_are_no_messages() -> None:
     whole = b'{"sequenceId":9,"type":"message","from":"server","metadata":{"type":"message","from":"x"},"data":1}'
     cut = whole.index(b'{"type":"message","from":"x"')
-    assert RELIABLE_JSON.decode_messages([whole[:cut], whole[cut:]]) is None
+    for others in [], frames_of(*USUAL * 5):
+        assert RELIABLE_JSON.decode_messages([whole[:cut], whole[cut:], *others]) is None

@@ -14,6 +14,8 @@ from .route import Route
 
 CROWDED = 1024
 """A route with more messages than this makes the receive loop pause politely."""
+PATIENCE = 5
+"""Scheduler passes in which the consumer of such a route has to take something, to be waited for."""
 
 MAX_HELD_MESSAGES = 1000
 MAX_HELD_BYTES = 1024 * 1024
@@ -207,11 +209,12 @@ class Router:
     async def polite_pause(self) -> None:
         """Let the consumers of crowded routes catch up, as long as they keep taking.
 
-        A consumer that took nothing in two scheduler passes is not waited for.
+        A consumer that took nothing in a few scheduler passes is not waited for. Who awaits something for each message
+        misses a pass at least now and then, at the schedule points of receiving itself for instance.
         """
         for route in list(self._crowd):
             standing = 0
-            while (waiting := len(route)) > CROWDED and standing < 2:
+            while (waiting := len(route)) > CROWDED and standing < PATIENCE:
                 await trio.lowlevel.checkpoint()
                 standing = standing + 1 if len(route) == waiting else 0
             if len(route) <= CROWDED:

@@ -24,6 +24,8 @@ from .json_upstream import read_strictly
 from .messages import GroupMessage, ServerMessage
 
 _MESSAGE = b'"type":"message","from":"'
+_MANY = 10
+"""So many messages are decoded together."""
 _HEAD = 48
 """A message has `_MESSAGE` within so many bytes: at its beginning, or behind its sequence id."""
 
@@ -145,15 +147,14 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
         """Read frames in one step, if all of them are messages as most are; ``None`` if each needs a look of its own.
 
         Put together as lines they are decoded without a step in Python for each. That no value spans two frames is
-        certain when there are as many lines as frames, and as many values as lines: every value ends its line.
+        certain when each is a line, and there are as many values as lines: every value ends its line.
         """
-        if [1 for frame in frames if frame.find(_MESSAGE, 0, _HEAD) < 0]:
-            return None
-        lines = b"\n".join(frames)
-        if lines.count(b"\n") != len(frames) - 1:
+        if [1 for frame in frames if frame.find(_MESSAGE, 0, _HEAD) < 0 or b"\n" in frame]:
             return None
         try:
-            messages = _decode_messages(lines)
+            # A few, which are large then, are not worth a copy of them all.
+            few = len(frames) < _MANY
+            messages = list(map(_decode_message, frames)) if few else _decode_messages(b"\n".join(frames))
             if len(messages) != len(frames):
                 return None
             for message in messages:
