@@ -43,6 +43,9 @@ NODE_PACKAGES = (
 )
 """What the tests with real peers take from npm."""
 
+NODE_PEERS = ("@azure/web-pubsub-client@^1.1", "ws@^8")
+"""What the benchmarks take from there; the second is for a node that has no WebSocket."""
+
 SCHEMA = "trio_webpubsub/protocol/webpubsub.proto"
 
 
@@ -147,10 +150,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the speed beside that of the official packages; the numbers are printed, none is judged."""
-    session.install("--editable", ".", *group("test"), *group("interop"))
-    for program in sorted(Path("tests/benchmarks").glob("bench_*.py")):
-        session.run("python", str(program))
+    """Measure the speed beside that of the peers; the numbers are printed, none is judged. Try --quick, or --help."""
+    session.install("--editable", ".[speed]", *group("bench"))
+    directory = session.create_tmp()
+    environment: dict[str, str] = {}
+    if shutil.which("npm"):
+        with session.chdir(directory):
+            session.run("npm", "install", "--silent", "--no-fund", "--no-audit", *NODE_PEERS, external=True)
+        environment["NODE_DIRECTORY"] = str(Path(directory).resolve())
+    session.run("python", "tests/benchmarks", *session.posargs, env=environment)
 
 
 @nox.session
