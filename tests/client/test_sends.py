@@ -336,3 +336,42 @@ async def test_a_join_is_no_message_that_could_be_too_large(autojump_clock: Mock
         messages = await entered(peer, client.group_messages("g"))
         messages.close()
         await peer.answer("leaveGroup")
+
+
+async def test_an_id_may_be_used_again_after_a_cancelled_try(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        peer = await service.next()
+
+        @nursery.start_soon
+        async def play() -> None:
+            await peer.ack(await peer.expect("sendToGroup"), "BadRequest")
+            await peer.expect("sendToGroup")  # the try that is cancelled
+            await peer.answer("sendToGroup")
+
+        with pytest.raises(SendFailed) as caught:
+            await client.send_to_group("g", "hi")
+        ack_id = caught.value.ack_id
+        with trio.move_on_after(1) as scope:
+            await client.send_to_group("g", "hi", ack_id=ack_id)
+        assert scope.cancelled_caught
+        assert (await client.send_to_group("g", "hi", ack_id=ack_id)).ack_id == ack_id
+        with pytest.raises(ValueError, match="ack id"):  # it is done
+            await client.send_to_group("g", "hi", ack_id=ack_id)
+
+
+async def test_an_id_ends_with_its_session(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        peer = await service.next()
+
+        @nursery.start_soon
+        async def play() -> None:
+            await peer.ack(await peer.expect("sendToGroup"), "BadRequest")
+
+        with pytest.raises(SendFailed) as caught:
+            await client.send_to_group("g", "hi")
+        service.refuse = OSError("the test says no")
+        await peer.websocket.aclose(1008)
+        await trio.sleep(1)
+        assert client.state == "reconnecting"
+        with trio.fail_after(1), pytest.raises(ValueError, match="ack id"):
+            await client.send_to_group("g", "hi", ack_id=caught.value.ack_id)

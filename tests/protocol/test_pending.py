@@ -347,3 +347,17 @@ def test_joins_and_leaves_may_be_larger_than_messages() -> None:
     submit(operations, wire.JoinGroup("g"))
     submit(operations, wire.LeaveGroup("g"))
     assert ids(operations.take(0, BUDGET)) == [1, 2]
+
+
+def test_an_id_is_not_tried_twice_at_once() -> None:
+    operations = pending()
+    delays: Iterator[float] = repeat(2.0)
+    ack_id = submit(operations).ack_id
+    operations.take(0, BUDGET)
+    operations.acknowledge(ack(ack_id, "Forbidden"), 0)
+    again = operations.submit(text(), retries=0, delays=delays, ack_id=ack_id)
+    with pytest.raises(ValueError, match="ack id 1"):
+        operations.submit(text(), retries=0, delays=delays, ack_id=ack_id)
+    operations.take(0, BUDGET)
+    operations.acknowledge(ack(ack_id), 0)
+    assert again.outcome == Done()

@@ -151,9 +151,10 @@ class PendingOperations:
 
         Raises:
             MessageTooLarge: its frame is larger than the service takes; nothing has changed.
-            ValueError: no operation of this kind and session failed under ``ack_id``; nothing has changed.
+            ValueError: no operation of this kind and session failed under ``ack_id``, or it is being tried again
+                already; nothing has changed.
         """
-        if ack_id is not None and self._failed.get(ack_id) is not type(message):
+        if ack_id is not None and (ack_id in self._by_id or self._failed.get(ack_id) is not type(message)):
             raise ValueError(f"no operation of this kind failed in this session with ack id {ack_id}")
         writes = 0 if ack_id is None else 1  # so that a Duplicate means that it ran
         new_id = self._last_id + 1 if ack_id is None else ack_id
@@ -164,7 +165,6 @@ class PendingOperations:
             frame = self.encode(message)
         if ack_id is None:
             self._last_id = new_id
-        self._failed.pop(new_id, None)
         operation = Operation(
             message=message,
             retries=retries,
@@ -314,6 +314,7 @@ class PendingOperations:
 
     def session_lost(self) -> list[Operation]:
         """Give the operations that end with the session. The others wait for the next one."""
+        self._failed.clear()
         resolved: list[Operation] = []
         for operation in list(self._by_id.values()):
             match operation.message:
@@ -329,7 +330,6 @@ class PendingOperations:
 
     def new_session(self) -> None:
         """Give everything pending a new id and queue it, joins first: a message may be meant for those who joined."""
-        self._failed.clear()
         for operation in sorted(self._by_id.values(), key=lambda each: not isinstance(each.message, wire.JoinGroup)):
             self._renew(operation)
         self.refill()
@@ -367,6 +367,8 @@ class PendingOperations:
             self._failed[operation.ack_id] = type(operation.message)
             if len(self._failed) > FAILED_IDS_KEPT:
                 del self._failed[next(iter(self._failed))]
+        else:
+            self._failed.pop(operation.ack_id, None)
         return operation
 
     def _renew(self, operation: Operation) -> None:
