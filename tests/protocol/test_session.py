@@ -687,6 +687,24 @@ def test_leaving_ends_the_wish() -> None:
     assert written(session) == []
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_leave_is_a_newer_wish_than_a_join_on_its_way(lost: bool) -> None:
+    session = connected()
+    joining = session.outgoing.join("g")
+    leaving = session.outgoing.leave("g")
+    written(session)
+    if not lost:
+        ack(session, joining.ack_id)
+        ack(session, leaving.ack_id)
+    lose(session)
+    connected(session, connection_id="c-2")
+    if lost:  # the caller of the join is answered, and the group left again
+        (frame,) = written(session)
+        ack(session, frame["ackId"])
+        assert [frame["type"] for frame in written(session)] == ["leaveGroup"]
+    assert written(session) == []
+
+
 def test_a_leave_cancelled_before_it_was_written_changed_nothing() -> None:
     session = connected()
     join(session)

@@ -98,7 +98,12 @@ class Outgoing:
     def leave(self, group: str) -> Operation:
         """End the explicit wish for ``group`` and queue its leave."""
         operation = self._submit(wire.LeaveGroup(group))
-        if self._membership.forget(group):
+        wished = self._membership.forget(group)
+        for each in self._pending:  # a join on its way is an older wish, whenever its ack comes
+            if isinstance(each.message, wire.JoinGroup) and each.message.group == group and each.purpose == "explicit":
+                each.purpose = "call"
+                wished = True
+        if wished:
             operation.purpose = "explicit"
         return operation
 
