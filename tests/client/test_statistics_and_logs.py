@@ -119,3 +119,17 @@ def test_what_cannot_be_shown_is_logged_all_the_same() -> None:
 async def test_a_typed_payload(autojump_clock: MockClock, service: RawService) -> None:
     message = GroupMessage(group="g", data={"a": 1})
     assert message.decode_as(dict[str, int]) == {"a": 1}
+
+
+async def test_since_when_a_session_lives(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        await service.next()
+        assert client.statistics().connected_since == 0
+        ticket = await client.detach()
+        assert client.statistics().connected_since is None
+    await trio.sleep(7)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(service.recover)
+        async with open_client(URL, connector=service.connector, resume=ticket) as client:
+            assert client.statistics().connected_since == 7
+    assert client.statistics().connected_since is None

@@ -54,4 +54,4 @@ class ClientStatistics:
     reconnects: int
     """New sessions after the first."""
     connected_since: float | None
-    """When the present session began, on trio's clock; ``None`` while there is none."""
+    """When the present session began, or was resumed, on trio's clock; ``None`` while there is none."""

@@ -227,6 +227,7 @@ class Session:
             return []
         self._open = self._proven = False
         self.state = "stopped"
+        self.counts.connected_since = None
         outputs: list[Output] = []
         self.counts.posts_lost += self.outgoing.transport_ended(None, outputs)
         return [*self.outgoing.stop(), *outputs, Stopped(reason=reason)]
@@ -255,6 +256,7 @@ class Session:
         )
         self._open = self._proven = False
         self.state = "stopped"
+        self.counts.connected_since = None
         return SessionTicket(contents), [*told, *outputs, Stopped(reason=DETACHED)]
 
     def resume(self, contents: TicketContents, now: float) -> None:
@@ -394,6 +396,8 @@ class Session:
             return
         self._recovery = None
         self.counts.recoveries += 1
+        if self.counts.connected_since is None:  # nobody knows when another process began this session
+            self.counts.connected_since = now
         self._proven = True
         self.state = "connected"
         self._sequence.rearm(now)
