@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from typing import Any
 
 import pytest
@@ -353,3 +354,61 @@ async def test_detaching_is_a_checkpoint_before_anything_happens(
             await client.detach()
         assert scope.cancelled_caught
         assert client.state == "connected"
+
+
+async def test_a_recovery_under_way_is_given_up(autojump_clock: MockClock, service: RawService) -> None:
+    """It would take the session away from whoever resumes it, as long as the old block lives."""
+
+    async def slow_once_lost(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+        await trio.sleep(3 if service.dials else 0)
+        return await service.connector(host, port, ssl_context)
+
+    async with open_client(URL, connector=slow_once_lost) as client:
+        (await service.next()).cut()
+        await wait_all_tasks_blocked()
+        assert client.state == "recovering"
+        await client.detach()
+        await trio.sleep(10)
+        assert service.dials == 1
+
+
+async def test_what_overflowed_is_told_in_the_next_process(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        messages = client.group_messages("g", join=False, buffer=2)
+        for number in range(1, 6):
+            await peer.message(number)
+        await wait_all_tasks_blocked()
+        ticket = await client.detach()
+        assert messages.statistics().dropped == 3
+
+    async def play() -> None:
+        await (await service.recover()).message(6)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(play)
+        async with open_client(URL, connector=service.connector, resume=ticket) as client:
+            messages_and_gaps = client.group_messages("g", join=False, gaps=True)
+            got = [await messages_and_gaps.receive() for _ in range(4)]
+    assert [each if isinstance(each, Gap) else each.sequence_id for each in got] == [1, 2, Gap(overflowed=3), 6]
+
+
+async def test_a_gap_stands_behind_what_was_held_before_it(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        await (await service.next()).message(1, "old")
+        await wait_all_tasks_blocked()
+        ticket = await client.detach()
+
+    async def play() -> None:
+        await (await service.recover()).websocket.aclose(1008)
+        await (await service.next()).message(1, "new")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(play)
+        async with open_client(URL, connector=service.connector, resume=ticket) as client:
+            await trio.sleep(5)
+            others = client.group_messages("h", join=False, gaps=True)
+            assert await others.receive() == Gap(session_lost=True)
+            messages = client.group_messages("g", join=False, gaps=True)
+            got = [await messages.receive() for _ in range(3)]
+    assert [each if isinstance(each, Gap) else each.data for each in got] == ["old", Gap(session_lost=True), "new"]

@@ -182,3 +182,31 @@ async def test_leaving_the_block_sends_no_leaves(
         nursery.start_soon(listen, peer)
     messages.close()
     assert heard == []
+
+
+async def test_gaps_among_what_came_before_anybody_asked(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        await peer.message(1, "first")
+        for _ in range(2):  # two in a row are one
+            await peer.websocket.send_message("unreadable")
+        await peer.message(2, "second")
+        await wait_all_tasks_blocked()
+        messages = client.messages(gaps=True)
+        got = [await messages.receive() for _ in range(3)]
+    assert [each if isinstance(each, Gap) else each.data for each in got] == ["first", Gap(unreadable=2), "second"]
+
+
+async def test_a_gap_goes_with_what_was_held_before_it(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        await peer.message(1, "forgotten")
+        await peer.websocket.send_message("unreadable")
+        for number in range(2, 1002):
+            await peer.message(number)
+        await wait_all_tasks_blocked()
+        messages = client.messages(gaps=True)
+        assert client.statistics().unrouted == 1
+        first = await messages.receive()
+        assert not isinstance(first, Gap)
+        assert first.sequence_id == 2

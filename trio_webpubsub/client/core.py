@@ -379,6 +379,7 @@ class Core:
         with trio.CancelScope(shield=True):  # it takes no time, and a ticket must not be lost
             if connection is not None:
                 await connection.abort()
+        self._supervisor.stop()  # a recovery under way would take the session from whoever has the ticket
         return ticket
 
     def _raise_if_not_detachable(self) -> None:

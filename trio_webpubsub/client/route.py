@@ -172,6 +172,11 @@ class Route(Generic[M]):
         self._clear()
         return messages
 
+    def hand_over(self) -> list[Any]:
+        """Take all that is there, for a ticket. What overflowed is told: the end that would tell it stays behind."""
+        lost = [Gap(overflowed=self.dropped)] if self._overflow == "error" and self.dropped else []
+        return [*self.take_all(), *lost]
+
     async def receive(self, end: type[Exception] = trio.EndOfChannel) -> M:
         """Take a message, waiting for it if need be; ``end`` is what to raise at a normal end."""
         if self._messages:

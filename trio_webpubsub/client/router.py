@@ -57,7 +57,7 @@ class Router:
         self._routes: dict[Key, list[Route[Any]]] = {}
         self._targets: dict[str | None, tuple[Route[Any], ...]] = {}  # a cache: what `_hand_over` looks up, by group
         self._crowd: set[Route[Any]] = set()
-        self._held: deque[tuple[GroupMessage | ServerMessage, int]] = deque()
+        self._held: deque[tuple[GroupMessage | ServerMessage | Gap, int]] = deque()  # begins with a message
         self._held_bytes = 0
         self._claimed: set[Key] = set()
         # Of a ticket: its first subscription of a kind succeeds to what the same one left in the other process.
@@ -87,7 +87,8 @@ class Router:
 
     def _hand_over_what_waited(self, key: Key, route: Route[Any]) -> None:
         self._claimed.add(key if len(self._claimed) < MAX_REMEMBERED_GROUPS else Feed.EVERYTHING)
-        if self._resumed and key not in self._succeeded:
+        had_any = self._resumed and key not in self._succeeded
+        if had_any:
             self._succeeded.add(key)
             for message, size in self._inherited.pop(key, ()):
                 if isinstance(message, Gap):
@@ -98,9 +99,14 @@ class Router:
                 route.gap(self._gap_since_resume)
         held, self._held = self._held, deque()
         for message, size in held:
-            if key is Feed.EVERYTHING or key in self._keys(message):
+            if isinstance(message, Gap):
+                if had_any:
+                    route.gap(message)
+                self._hold_gap(message)
+            elif key is Feed.EVERYTHING or key in self._keys(message):
                 self._held_bytes -= size
                 route.inherit(message, size)
+                had_any = True
             else:
                 self._held.append((message, size))
 
@@ -112,7 +118,7 @@ class Router:
             unread[_name_of(key)] = [*(message for message, _ in left), *gap]
         for key, routes in self._routes.items():
             if key is not Feed.LIFECYCLE:
-                unread[_name_of(key)] = max((route.take_all() for route in routes), key=len)
+                unread[_name_of(key)] = max((route.hand_over() for route in routes), key=len)
         self._held.clear()
         self._inherited.clear()
         return unread
@@ -187,8 +193,7 @@ class Router:
 
     def gap(self, gap: Gap) -> None:
         """Tell every route of messages that some are missing here."""
-        if self._resumed:
-            self._gap_since_resume = gap if self._gap_since_resume is None else self._gap_since_resume + gap
+        self._hold_gap(gap)
         for key, routes in self._routes.items():
             if key is not Feed.LIFECYCLE:
                 for route in routes:
@@ -246,3 +251,20 @@ class Router:
         while len(self._held) > MAX_HELD_MESSAGES or self._held_bytes > MAX_HELD_BYTES:
             self._held_bytes -= self._held.popleft()[1]
             self.unrouted += 1
+            if self._held and isinstance(first := self._held[0][0], Gap):
+                self._held.popleft()
+                self._remember_gap(first)
+
+    def _hold_gap(self, gap: Gap) -> None:
+        """Keep the place of a gap among what is held; in front of all of it there is no place to keep."""
+        if not self._held:
+            self._remember_gap(gap)
+        elif isinstance(last := self._held[-1][0], Gap):
+            self._held[-1] = (last + gap, 0)
+        else:
+            self._held.append((gap, 0))
+
+    def _remember_gap(self, gap: Gap) -> None:
+        """What came before it is gone, or is in a ticket."""
+        if self._resumed:
+            self._gap_since_resume = gap if self._gap_since_resume is None else self._gap_since_resume + gap

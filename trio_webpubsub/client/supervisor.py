@@ -102,6 +102,7 @@ class Supervisor:
         """Where the present session was begun."""
         self._recovery_delays: Iterator[float] | None = None
         self._lived = 0.0
+        self._scope = trio.CancelScope()
         self.connection: Connection | None = None
         """The transport at work, if there is one."""
 
@@ -115,12 +116,17 @@ class Supervisor:
             nursery.start_soon(self._warn_of_expiry, name=f"token watch {self.url.hub}")
             failure: ConnectFailed | None = None
             try:
-                await self._live()
+                with self._scope:
+                    await self._live()
             except ConnectFailed as error:  # kept, so that the nursery makes no group of it
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    def stop(self) -> None:
+        """Drop the link, or the try to get one, without a word: the session is somebody else's now."""
+        self._scope.cancel()
 
     async def _live(self) -> None:
         started = trio.current_time()
