@@ -112,7 +112,8 @@ async def open_client(
         connector: How to make connections, for tests and unusual networks.
 
     Raises:
-        ConnectFailed: There is no connection, and why: tried once, at most ``connect_timeout`` seconds.
+        ConnectFailed: There is no connection, and why: tried once, at most ``connect_timeout`` seconds. With a ticket,
+            after trying to recover its session for up to ``recovery_timeout``, and then to begin a new one once.
         ValueError: The URL or an option cannot be used; the message says what is wrong and never holds the token.
         TypeError: ``url`` is neither a ``str`` nor an async callable, or ``reconnect`` is no callable.
         ImportError: ``subprotocol`` needs the extra ``protobuf``, which is not installed.
