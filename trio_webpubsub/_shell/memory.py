@@ -16,7 +16,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     Back-pressure: `send_all` waits while the peer has a whole window of bytes to read.
     """
 
-    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+    def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
@@ -133,11 +133,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
 def memory_stream_pair(window: int = _WINDOW) -> tuple[MemoryStream, MemoryStream]:
     """Make a connection and give its two ends; ``window`` is how many bytes may be on their way in each direction."""
-    there, back = _Pipe(window), _Pipe(window)
+    there, back = Pipe(window), Pipe(window)
     return MemoryStream(back, there), MemoryStream(there, back)
 
 
-class _Pipe:
+class Pipe:
     """One direction of a connection."""
 
     def __init__(self, window: int) -> None:

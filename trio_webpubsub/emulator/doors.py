@@ -95,6 +95,16 @@ class Doors:
             self._ready.set()
             self._closed.set()
 
+    def accept(self, stream: trio.abc.Stream) -> None:
+        """Serve a connection that was made elsewhere.
+
+        Raises:
+            ConnectionRefusedError: connections are not taken.
+        """
+        if self._nursery is None or self._gate.is_shut:
+            raise ConnectionRefusedError("the emulator takes no connections")
+        self._nursery.start_soon(self._listener.handle, self._over_tls(stream))
+
     async def _serve_tcp(self, stream: trio.SocketStream) -> None:
         if self._gate.is_shut:
             CuttableStream(stream).reset()
@@ -114,10 +124,10 @@ class Doors:
             await trio.lowlevel.checkpoint()
             if ssl_context is not None and self._ssl_context is None:
                 raise ConnectionError("this emulator was given no ssl_context, so it does not speak TLS")
-            if self._nursery is None or self._gate.is_shut or (host, port) != (endpoint_host, endpoint_port):
+            if (host, port) != (endpoint_host, endpoint_port):
                 raise ConnectionRefusedError(f"nobody listens at {host}:{port}")
             theirs, ours = memory_stream_pair()
-            self._nursery.start_soon(self._listener.handle, self._over_tls(ours))
+            self.accept(ours)
             return theirs if ssl_context is None else await start_tls(theirs, host, ssl_context)
 
         return connect

@@ -67,6 +67,7 @@ class Emulator(Faults):
         listener: Listener,
         gate: Gate,
         connector: Connector,
+        accept: Callable[[trio.abc.Stream], None],
         directory: Directory,
     ) -> None:
         super().__init__(switchboard, listener, gate)
@@ -74,6 +75,7 @@ class Emulator(Faults):
         """``http://host:port``, or with https if it has an ``ssl_context``, as it stands in the connection string."""
         self.connector = connector
         """Connects to this emulator, over memory or TCP: for ``open_client(connector=)`` and the like."""
+        self._accept = accept
         self._access_key = access_key
         self._directory = directory
 
@@ -123,6 +125,17 @@ class Emulator(Faults):
             groups=groups,
         )
         return client_url(self.endpoint, hub, token)
+
+    def accept(self, stream: trio.abc.Stream) -> None:
+        """Take a connection that was made elsewhere, such as one over a simulated network, and serve it to its end.
+
+        Args:
+            stream: the service's end of it.
+
+        Raises:
+            ConnectionRefusedError: connections are not taken.
+        """
+        self._accept(stream)
 
     def credential(self, role: DirectoryRole = OWNER) -> Callable[[], Awaitable[str]]:
         """Give a credential as Entra ID would: ``open_service(emulator.endpoint, hub, credential=...)``.
@@ -309,6 +322,7 @@ async def open_emulator(
         listener=listener,
         gate=gate,
         connector=doors.memory_connector(host, port) if in_memory else connect_tcp,
+        accept=doors.accept,
         directory=directory,
     )
     async with doors:

@@ -200,6 +200,24 @@ class Faults:
         with self._ack_fault(connection_id, twice):
             yield
 
+    @contextmanager
+    def lose_sequence_acks(self, connection_id: str | None = None) -> Generator[None]:
+        """Overlook what clients confirm, one connection or all, while the block lasts.
+
+        Who recovers a session then gets again what it has long had. With so much unconfirmed as is kept for a client,
+        its session ends.
+
+        Raises:
+            LookupError: there is no such connection.
+        """
+        if connection_id is not None:
+            self._check_connection(connection_id)
+        self._switchboard.unheard.append(connection_id)
+        try:
+            yield
+        finally:
+            self._switchboard.unheard.remove(connection_id)
+
     # The service's memory
 
     def forget_session(self, connection_id: str) -> None:
@@ -235,12 +253,14 @@ class Faults:
             raise LookupError(f"connection {connection_id!r} has no WebSocket")
         return link.websocket
 
+    def _check_connection(self, connection_id: str) -> None:
+        if not any(connection_id in hub.registry.connections for hub in self._switchboard.hubs):
+            raise LookupError(f"there is no connection {connection_id!r}")
+
     @contextmanager
     def _ack_fault(self, connection_id: str | None, handle: Callable[[SendNow], None]) -> Generator[None]:
-        if connection_id is not None and not any(
-            connection_id in hub.registry.connections for hub in self._switchboard.hubs
-        ):
-            raise LookupError(f"there is no connection {connection_id!r}")
+        if connection_id is not None:
+            self._check_connection(connection_id)
 
         def fault(hub: Hub, transport: Transport, send: SendNow) -> bool:
             if connection_id is not None:

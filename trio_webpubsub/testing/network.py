@@ -1,0 +1,322 @@
+"""`SimulatedNetwork`: everything that a network can do to a connection, at the points that a test or a seed chooses."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, Protocol, TypeAlias
+
+import trio
+
+from .._shell.connector import Connector, start_tls
+from ..protocol.frame_writer import encode_close
+from .link import Conditions, Direction, Link, LinkCut
+
+ProviderFault: TypeAlias = Literal["raises", "hangs", "repeats"]
+"""What can be wrong with what gives a client its URLs; the last gives an old one again, which may have expired."""
+
+_REMEMBERED_EVENTS = 1000
+_SHOWN_BYTES = 60
+
+
+class Server(Protocol):
+    """Who takes connections: an `Emulator`."""
+
+    def accept(self, stream: trio.abc.Stream) -> None:
+        """Serve a connection until it ends.
+
+        Raises:
+            OSError: connections are not taken.
+        """
+        ...
+
+
+class SimulatedNetwork:
+    """A network in memory between any number of clients and an emulator, and their HTTP.
+
+    Every connection is a link with a window in each direction, and belongs to the client that made it, by a name that
+    the test chooses. Links are perfect until told otherwise. What a fault does goes for one client, or for all where
+    ``name`` is left out. With one seed, and everything else the same, everything happens the same way again.
+
+    On trio's clock, so mostly a virtual one: ``trio.testing.MockClock(autojump_threshold=0)``.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        latency: float = 0.0,
+        jitter: float = 0.0,
+        split: float = 0.0,
+        bytes_per_second: float = math.inf,
+        window: int = 65_536,
+    ) -> None:
+        """Make a network without links.
+
+        Args:
+            seed: decides about jitter and splits.
+            latency: seconds that every byte takes.
+            jitter: up to so many seconds more. Bytes never overtake each other.
+            split: how likely it is that what was sent as one piece arrives as two, from 0 to 1.
+            bytes_per_second: how much gets through, in each direction of every link.
+            window: how many bytes may be on their way in each direction of a link, before who sends has to wait.
+        """
+        self.seed: int = seed
+        self.random: random.Random = random.Random(seed)
+        """Where all chance comes from."""
+        self.links_made: int = 0
+        """How many connections there were."""
+        self.links_lost: int = 0
+        """How many of them were cut here."""
+        self._defaults = (latency, jitter, split, bytes_per_second)
+        self._window = window
+        self._conditions: dict[str, Conditions] = {}
+        self._links: list[Link] = []
+        self._unreachable: dict[str, int] = {}
+        self._provider_faults: list[tuple[str | None, ProviderFault]] = []
+        self._events: deque[tuple[float, str, str, bytes]] = deque(maxlen=_REMEMBERED_EVENTS)
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def __repr__(self) -> str:
+        return f"<SimulatedNetwork seed={self.seed} with {len(self._links)} links>"
+
+    # What clients use
+
+    def connector(self, server: Server, name: str = "client") -> Connector:
+        """Give the way through this network: for ``open_client(connector=)`` and ``open_service(connector=)``.
+
+        Args:
+            server: where it leads, whatever host and port are asked for.
+            name: whose way it is.
+        """
+        conditions = self._conditions_of(name)
+
+        async def connect(host: str, _port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            while any(conditions.held.values()):
+                await conditions.healed.park()
+            await trio.sleep(conditions.latency)
+            if self._unreachable.get(name):
+                raise ConnectionRefusedError(f"{name} does not reach the service")
+            self.links_made += 1
+            label = f"{name}/{self.links_made}"
+            link = Link(
+                name,
+                self.links_made,
+                conditions,
+                random=self.random.random,
+                record=lambda direction, data: self._record(label, direction, data),
+                gone=self._links.remove,
+                window=self._window,
+            )
+            self._links.append(link)
+            try:
+                server.accept(link.service_end)
+            except BaseException:
+                self._links.remove(link)
+                raise
+            self._record(label, "connect", b"")
+            return link.client_end if ssl_context is None else await start_tls(link.client_end, host, ssl_context)
+
+        return connect
+
+    def provider(self, provider: Callable[[], Awaitable[str]], name: str = "client") -> Callable[[], Awaitable[str]]:
+        """Give an async callable that asks another for a URL, for ``open_client``; `break_provider` breaks it.
+
+        Args:
+            provider: gives the URL.
+            name: whose it is.
+        """
+
+        last: str | None = None
+
+        async def provide() -> str:
+            nonlocal last
+            faults = [fault for whose, fault in self._provider_faults if whose in (None, name)]
+            self._record(name, f"provider {' '.join(faults)}", b"")
+            if "hangs" in faults:
+                await trio.sleep_forever()
+            if "raises" in faults:
+                raise ConnectionError("the provider was told to fail")
+            if last is None or "repeats" not in faults:
+                last = await provider()
+            return last
+
+        return provide
+
+    # How links are
+
+    @contextmanager
+    def disturb(
+        self,
+        name: str | None = None,
+        *,
+        latency: float | None = None,
+        jitter: float | None = None,
+        split: float | None = None,
+        bytes_per_second: float | None = None,
+    ) -> Generator[None]:
+        """Let links be worse while the block lasts; the arguments are those of the network itself.
+
+        Raises:
+            ValueError: nothing at all would get through, for which there is `partition`.
+        """
+        if bytes_per_second is not None and not bytes_per_second > 0:
+            raise ValueError("a slow link lets something through")
+        changed = {
+            key: value
+            for key, value in {
+                "latency": latency,
+                "jitter": jitter,
+                "split": split,
+                "bytes_per_second": bytes_per_second,
+            }.items()
+            if value is not None
+        }
+        before = [
+            (conditions, {key: getattr(conditions, key) for key in changed}) for conditions in self._all_conditions(name)
+        ]
+        for conditions, _ in before:
+            vars(conditions).update(changed)
+        self._record(name or "all", f"disturb {changed}", b"")
+        try:
+            yield
+        finally:
+            for conditions, values in before:
+                vars(conditions).update(values)
+
+    # Faults that last as long as a block
+
+    @contextmanager
+    def partition(self, name: str | None = None, direction: Direction | Literal["both"] = "both") -> Generator[None]:
+        """Hold everything back while the block lasts: nothing arrives, nobody is told, nobody gets a connection.
+
+        What was sent meanwhile arrives when the block ends, if its link was not given up. With ``"down"`` a client hears
+        nothing, but is heard; with ``"up"`` the other way round.
+        """
+        directions: Sequence[Direction] = ("up", "down") if direction == "both" else (direction,)
+        affected = self._all_conditions(name)
+        self._record(name or "all", f"partition {direction}", b"")
+        for conditions in affected:
+            for each in directions:
+                conditions.held[each] += 1
+        try:
+            yield
+        finally:
+            self._record(name or "all", f"healed {direction}", b"")
+            for conditions in affected:
+                for each in directions:
+                    conditions.held[each] -= 1
+                conditions.healed.unpark_all()
+            for link in self._links_of(name):
+                link.heal()
+
+    @contextmanager
+    def unreachable(self, name: str | None = None) -> Generator[None]:
+        """Reset all links and refuse new ones while the block lasts."""
+        names = list(self._conditions) if name is None else [name]
+        for each in names:
+            self._unreachable[each] = self._unreachable.get(each, 0) + 1
+        self.cut("reset", name)
+        try:
+            yield
+        finally:
+            for each in names:
+                self._unreachable[each] -= 1
+
+    @contextmanager
+    def break_provider(self, how: ProviderFault, name: str | None = None) -> Generator[None]:
+        """Let what gives URLs raise an error, never come back, or give the last URL again, while the block lasts."""
+        fault = name, how
+        self._provider_faults.append(fault)
+        try:
+            yield
+        finally:
+            self._provider_faults.remove(fault)
+
+    # Faults that happen once
+
+    def cut(
+        self, how: LinkCut = "reset", name: str | None = None, *, direction: Direction = "down", after_bytes: int = 0
+    ) -> int:
+        """Cut links; gives how many there were.
+
+        Args:
+            how: ``"reset"``: both ends fail, and what was on its way is lost. ``"eof"``: both ends see the end, without
+                a close frame. ``"half_close"``: only one direction ends. ``"silence"``: nothing gets through any more,
+                and nobody is told. ``"half_open"``: the client's end fails, and the service is not told.
+            name: whose.
+            direction: which direction `after_bytes` counts, and a half-close ends.
+            after_bytes: cut each when so many more bytes have been sent on it, all of which arrive; by default at once.
+
+        Raises:
+            ValueError: ``after_bytes`` is negative.
+        """
+        if after_bytes < 0:
+            raise ValueError(f"after_bytes is {after_bytes}, and no bytes are taken back")
+        links = self._links_of(name)
+        for link in links:
+            self._record(f"{link.name}/{link.number}", f"cut {how} {direction} after {after_bytes}", b"")
+            link.cut(how, direction, after_bytes)
+        self.links_lost += len(links)
+        return len(links)
+
+    def close(self, code: int, reason: str = "", name: str | None = None) -> int:
+        """Close links as somebody on the way may do, with a close frame for the client; gives how many there were.
+
+        It stands between two frames of the service. Only for links on which a WebSocket is open.
+
+        Raises:
+            ValueError: the code is none that can be sent.
+        """
+        if not 1000 <= code <= 4999 or code in (1004, 1005, 1006, 1015):
+            raise ValueError(f"{code} is no close code that is sent")
+        links = self._links_of(name)
+        for link in links:
+            self._record(f"{link.name}/{link.number}", f"close {code}", b"")
+            link.send_close(encode_close(code, reason, mask_key=None))
+        self.links_lost += len(links)
+        return len(links)
+
+    # What happened
+
+    @property
+    def links(self) -> list[str]:
+        """The names of the clients that have a link, once for each link of which an end is still open."""
+        return [link.name for link in self._links]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that happened: times, faults, and every byte. The same in every run with the same seed."""
+        return self._hash.hexdigest()
+
+    def events(self, newest: int = 50) -> Iterator[str]:
+        """Describe the newest events, the oldest of them first. Payloads are shown, so tokens in handshakes are too."""
+        for when, label, what, data in list(self._events)[-newest:]:
+            shown = f" {len(data)} bytes {data[:_SHOWN_BYTES]!r}" if data else ""
+            yield f"{when:10.4f} {label} {what}{shown}"
+
+    # Within
+
+    def _record(self, label: str, what: str, data: bytes) -> None:
+        now = trio.current_time()
+        self._events.append((now, label, what, data[:_SHOWN_BYTES] if len(data) > 4 * _SHOWN_BYTES else data))
+        self._hash.update(f"{now:.6f} {label} {what} {len(data)} ".encode())
+        self._hash.update(data)
+
+    def _links_of(self, name: str | None) -> list[Link]:
+        return [link for link in self._links if name in (None, link.name)]
+
+    def _conditions_of(self, name: str) -> Conditions:
+        if name not in self._conditions:
+            self._conditions[name] = conditions = Conditions()
+            conditions.latency, conditions.jitter, conditions.split, conditions.bytes_per_second = self._defaults
+        return self._conditions[name]
+
+    def _all_conditions(self, name: str | None) -> list[Conditions]:
+        return list(self._conditions.values()) if name is None else [self._conditions_of(name)]
