@@ -1,0 +1,271 @@
+"""One client of the simulation: what it does, and whether what it sees is right."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import trio
+
+from trio_webpubsub import (
+    AckTimeout,
+    Client,
+    Connected,
+    DataType,
+    DeliveryUnknown,
+    GroupLost,
+    InvocationFailed,
+    Lifecycle,
+    SendFailed,
+    Subscription,
+    open_client,
+)
+from trio_webpubsub.emulator import Emulator
+from trio_webpubsub.protocol.subprotocols import Subprotocol
+from trio_webpubsub.testing import SimulatedNetwork, cancel_at
+
+from .model import Listener, Model
+
+HUB = "chat"
+ROOM = "room"
+ACTIONS = 14
+SMALL_BUFFER = 8
+MAX_PENDING = 20
+THE_CLIENTS_OWN = 7
+"""Operations of the client itself, which nobody waits for: a join or a leave for each group."""
+TOKEN_LIFETIME = 10.0
+"""Virtual seconds, so that an old URL is soon one that the service refuses."""
+_MANY_STEPS = 12
+
+
+class Actor:
+    """A client with subscriptions of every kind, and a random script."""
+
+    def __init__(
+        self,
+        name: str,
+        subprotocol: Subprotocol,
+        chance: random.Random,
+        model: Model,
+        network: SimulatedNetwork,
+        emulator: Emulator,
+    ) -> None:
+        self.name = name
+        self.client: Client
+        self._subprotocol: Subprotocol = subprotocol
+        self._chance = chance
+        self._model = model
+        self._network = network
+        self._emulator = emulator
+        self._sent = 0
+        self._listeners: list[Listener] = []
+        self._news: list[Lifecycle] = []
+        self._groups: dict[str, bool | None] = {}
+        """Groups beside the room: whether the client is to be in them, ``None`` where a call left that open."""
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Actor]:
+        """Connect, and listen while the block lasts."""
+        chance = self._chance
+        quick = chance.random() < 0.5
+        async with (
+            open_client(
+                self._network.provider(self._url, self.name),
+                subprotocol=self._subprotocol,
+                connector=self._network.connector(self._emulator, self.name),
+                keep_alive_interval=2.0 if quick else 20.0,
+                keep_alive_timeout=3.0 if quick else 10.0,
+                ack_timeout=12.0 if quick else 30.0,
+                max_pending_sends=MAX_PENDING,
+            ) as self.client,
+            trio.open_nursery() as listening,
+        ):
+            client = self.client
+            everything = client.messages(gaps=True)
+            server = client.server_messages(gaps=True)
+            slow = client.group_messages(
+                ROOM, join=False, gaps=True, buffer=SMALL_BUFFER, overflow="drop_oldest"
+            )
+            listening.start_soon(self._watch, client.lifecycle())
+            listening.start_soon(self._listen, everything, "messages", lambda _: True)
+            listening.start_soon(self._listen, server, "server messages", lambda one: one.group is None)
+            listening.start_soon(self._listen, slow, "slow consumer", lambda one: one.group == ROOM, 0.7)
+            async with client.group_messages(ROOM, gaps=True) as room:
+                listening.start_soon(self._listen, room, "messages of the room", lambda one: one.group == ROOM)
+                yield self
+                listening.cancel_scope.cancel()
+
+    async def _url(self) -> str:
+        return self._emulator.client_url(HUB, user_id=self.name, lifetime=TOKEN_LIFETIME)
+
+    # Listening
+
+    async def _watch(self, news: Subscription[Lifecycle]) -> None:
+        async for one in news:
+            self._model.note(f"{self.name} {one}")
+            self._news.append(one)
+
+    async def _listen(
+        self, subscription: Subscription[Any], what: str, wants: Callable[[Any], bool], pause: float = 0.0
+    ) -> None:
+        listener = Listener(self._model, self.name, what, wants)
+        self._listeners.append(listener)
+        try:
+            async for item in subscription:
+                listener.take(item)
+                if (pending := self.client.statistics().pending_sends) > MAX_PENDING + THE_CLIENTS_OWN:
+                    raise self._model.fail(f"{self.name} has {pending} operations pending")
+                if pause:
+                    if subscription.statistics().buffered > SMALL_BUFFER:
+                        raise self._model.fail(f"{self.name} buffers more than {SMALL_BUFFER} messages")
+                    await trio.sleep(pause)
+        except GroupLost as lost:
+            # The acks of a join in a new session were lost twice: whether it worked cannot be known.
+            self._model.note(f"{self.name}: {lost!r}")
+            if not isinstance(lost.error, SendFailed) or lost.error.name != "Timeout":
+                raise
+            self._listeners.remove(listener)
+
+    # Doing things
+
+    async def act(self, seconds: float) -> None:
+        """Go through a random script, which ends when every call has come back."""
+        chance = self._chance
+        actions = [chance.choice(self._actions()) for _ in range(ACTIONS)]
+        times = sorted(chance.uniform(0, seconds) for _ in actions)
+        start = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for when, action in zip(times, actions, strict=True):
+                await trio.sleep_until(start + when)
+                nursery.start_soon(action)
+
+    def _actions(self) -> list[Callable[[], Awaitable[object]]]:
+        chance = self._chance
+        step = chance.randint(1, _MANY_STEPS)
+        return [
+            self.send,
+            self._burst,
+            self._burst,
+            self._post,
+            self._ask_nobody,
+            self._send_event,
+            partial(self.send, repeat=True),
+            partial(self.send, padding=chance.choice((1_000, 5_000))),
+            partial(cancel_at, step, self.send),
+            partial(self._give_up, chance.uniform(0, 2), self.send),
+            partial(self._join, f"g{chance.randint(1, 3)}"),
+            partial(self._leave, f"g{chance.randint(1, 3)}"),
+            partial(cancel_at, step, self._join, f"g{chance.randint(1, 3)}"),
+            partial(cancel_at, step, self._look_in, f"h{chance.randint(1, 3)}"),
+        ]
+
+    async def send(self, *, repeat: bool = False, padding: int = 0) -> None:
+        """Send one message to the room and see what the service says."""
+        text, payload, data_type = self._next_message(padding)
+        if repeat:
+            self._model.may_repeat.add(text)
+        try:
+            await self.client.send_to_group(ROOM, payload, data_type=data_type, repeat_in_new_session=repeat)
+        except (AckTimeout, DeliveryUnknown) as error:
+            self._model.note(f"{text}: {error!r}")
+        except SendFailed as error:
+            self._model.refused(text)
+            raise self._model.fail(f"{text}: {error!r}") from error
+        else:
+            self._model.succeeded(text)
+
+    async def _burst(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._chance.randint(2, 12)):
+                nursery.start_soon(self.send)
+
+    async def _post(self) -> None:
+        _, payload, data_type = self._next_message(0)
+        await self.client.send_to_group(ROOM, payload, data_type=data_type, ack=False)
+
+    async def _give_up(self, seconds: float, call: Callable[[], Awaitable[None]]) -> None:
+        with trio.move_on_after(seconds):
+            await call()
+
+    async def _send_event(self) -> None:
+        try:
+            await self.client.send_event("nobody", "handles this")
+        except (SendFailed, AckTimeout, DeliveryUnknown):
+            return
+        raise self._model.fail("an event that nobody handles was acknowledged")
+
+    async def _ask_nobody(self) -> None:
+        try:
+            await self.client.invoke_event("nobody", "answers this")
+        except InvocationFailed:
+            return
+        raise self._model.fail("an invocation that nobody answers was answered")
+
+    async def _join(self, group: str) -> None:
+        await self._change(group, self.client.join_group, True)
+
+    async def _leave(self, group: str) -> None:
+        await self._change(group, self.client.leave_group, False)
+
+    async def _change(self, group: str, call: Callable[[str], Awaitable[object]], wanted: bool) -> None:
+        self._groups[group] = None
+        try:
+            await call(group)
+        except (AckTimeout, DeliveryUnknown):
+            return
+
+    async def _look_in(self, group: str) -> None:
+        self._groups.setdefault(group, False)
+        try:
+            async with self.client.group_messages(group):
+                await trio.sleep(self._chance.uniform(0, 2))
+        except (AckTimeout, DeliveryUnknown, GroupLost):
+            self._groups[group] = None
+
+    def _next_message(self, padding: int) -> tuple[str, Any, DataType | None]:
+        self._sent += 1
+        text = f"{self.name}:{self._sent}"
+        whole = f"{text} {'x' * padding}"
+        match self._chance.randrange(3):
+            case 0:
+                return text, whole, None
+            case 1:
+                return text, whole, "json"
+            case _:
+                return text, whole.encode(), None
+
+    # At the end
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        client = self.client
+        return (
+            client.state == "connected"
+            and client.statistics().pending_sends == 0
+            and all(listener.missing == [] for listener in self._listeners)
+        )
+
+    def check(self) -> None:
+        """Check what has to hold once all has settled."""
+        model, client = self._model, self.client
+        if not self.is_settled:
+            missing = [line for listener in self._listeners for line in listener.missing]
+            raise model.fail(f"{self.name} is not well: {client!r} {client.statistics()} lacks {missing[:5]}")
+        news = [one for one in self._news if isinstance(one, Connected)]
+        notices = [one.connection_id for one in news if not one.first]
+        if len(set(notices)) != len(notices) or len(notices) != client.statistics().reconnects:
+            raise model.fail(f"{self.name} was told of {notices}, and lost {client.statistics().reconnects} sessions")
+        for listener in self._listeners:
+            if not (bool(notices) <= listener.sessions_lost <= len(notices)):
+                raise model.fail(
+                    f"{listener.what} were told of {listener.sessions_lost} lost sessions, of {len(notices)}"
+                )
+        (mine,) = [each for each in self._emulator.connections(HUB) if each.connection_id == client.connection_id]
+        wanted = {group for group, is_in in self._groups.items() if is_in}
+        unknown = {group for group, is_in in self._groups.items() if is_in is None}
+        if wrong := (mine.groups - {ROOM} - unknown) ^ (wanted - unknown):
+            raise model.fail(f"{self.name} should be in {wanted}, and perhaps in {unknown}: wrong are {wrong}")

@@ -1,0 +1,193 @@
+"""The model of what has to happen, and the checker that compares with it while it happens.
+
+The hub is looked at from inside: what it carries out, and what it numbers for whom, is the truth that clients are
+measured by. `Model` is told every delivery and every outcome of a send at once, and fails on the first that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import trio
+
+from trio_webpubsub import Gap, GroupMessage, ServerMessage
+from trio_webpubsub.emulator.hub import Hub
+from trio_webpubsub.protocol import wire
+
+REMEMBERED = 60
+"""So many events stand in the report of a failure."""
+
+
+class Broken(AssertionError):
+    """The promise was broken."""
+
+
+class Numbered(NamedTuple):
+    """A message that the hub numbered for one connection."""
+
+    sequence_id: int
+    text: str
+    group: str | None
+
+
+class Model:
+    """What the hub did, and what is allowed to follow from it."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.numbered: dict[str, list[Numbered]] = defaultdict(list)
+        """What each connection has to get, in order."""
+        self.sessions: dict[str, list[str]] = defaultdict(list)
+        """The connection ids of each user, in the order in which they began."""
+        self.executed: Counter[str] = Counter()
+        self.events: deque[str] = deque(maxlen=REMEMBERED)
+        self.may_repeat: set[str] = set()
+        """Sends whose callers allowed that they are carried out once in each session."""
+        self._newest_ack_id: dict[str, int] = defaultdict(int)
+        self._request: tuple[str, int] | None = None
+        self._watch(hub)
+
+    def note(self, event: str) -> None:
+        """Remember something for the report of a failure."""
+        self.events.append(f"{trio.current_time():10.4f} {event}")
+
+    def fail(self, what: str) -> Broken:
+        """Make the error for a broken promise."""
+        self.note(f"BROKEN: {what}")
+        return Broken(what)
+
+    # What callers are told
+
+    def succeeded(self, text: str) -> None:
+        """A send was acknowledged."""
+        self.note(f"{text} acknowledged")
+        times = self.executed[text]
+        if times != 1 and not (times > 1 and text in self.may_repeat):
+            raise self.fail(f"{text} was acknowledged and carried out {times} times")
+
+    def refused(self, text: str) -> None:
+        """A send was refused by the service."""
+        self.note(f"{text} refused")
+        if self.executed[text]:
+            raise self.fail(f"{text} was refused, though it was carried out")
+
+    # The hub from inside
+
+    def _watch(self, hub: Hub) -> None:
+        receive, deliver, opened = hub.receive, hub._deliver, hub.transport_opened
+
+        def watched_receive(transport: int, message: wire.Upstream, *, now: float) -> Any:
+            connection = hub._attached.get(transport)
+            if connection is not None and isinstance(message, wire.SendToGroup) and message.ack_id is not None:
+                self._request = connection.id, message.ack_id
+            try:
+                return receive(transport, message, now=now)
+            finally:
+                self._request = None
+
+        def watched_deliver(message: wire.DataMessage, connections: Iterable[Any], *args: Any) -> None:
+            connections = list(connections)
+            text = text_of(message.payload.body)
+            self._execute(text)
+            before = {each.id: each.session.unconfirmed._newest for each in connections if each.session is not None}
+            deliver(message, connections, *args)
+            for each in connections:
+                if each.session is not None and (number := each.session.unconfirmed._newest) > before[each.id]:
+                    self.numbered[each.id].append(Numbered(number, text, message.group))
+
+        def watched_opened(transport: int) -> Any:
+            connection = hub._accepted.get(transport)
+            if connection is not None:
+                self.sessions[connection.user_id or ""].append(connection.id)
+                self.note(f"{connection.user_id} gets session {connection.id}")
+            return opened(transport)
+
+        hub.receive = watched_receive  # type: ignore[method-assign]
+        hub._deliver = watched_deliver  # type: ignore[method-assign]
+        hub.transport_opened = watched_opened  # type: ignore[method-assign]
+
+    def _execute(self, text: str) -> None:
+        self.executed[text] += 1
+        if self.executed[text] > 1 and text not in self.may_repeat:
+            raise self.fail(f"{text} was carried out twice")
+        if self._request is not None:
+            connection_id, ack_id = self._request
+            if ack_id <= self._newest_ack_id[connection_id]:
+                raise self.fail(f"{connection_id} had ack id {ack_id} carried out late")
+            self._newest_ack_id[connection_id] = ack_id
+
+
+class Listener:
+    """Checks what one subscription of a client yields: its sessions one after another, each from its beginning."""
+
+    def __init__(self, model: Model, user_id: str, what: str, wants: Callable[[Numbered], bool]) -> None:
+        self._model = model
+        self._user_id = user_id
+        self.what = f"{user_id}'s {what}"
+        self._wants = wants
+        self._session = 0
+        self._heard = 0
+        self._lost = False
+        self._may_skip = 0
+        self._wanted: dict[int, tuple[list[Numbered], int]] = {}
+        self.sessions_lost = 0
+        """How often this subscription was told that a session was lost, as far as it can count."""
+
+    def take(self, item: GroupMessage | ServerMessage | Gap) -> None:
+        """Take what came next."""
+        model = self._model
+        if isinstance(item, Gap):
+            model.note(f"{self.what} hear {item}")
+            if item.unreadable:
+                raise model.fail(f"{self.what} were not readable")
+            self._lost |= item.session_lost
+            self.sessions_lost += item.session_lost
+            self._may_skip += item.overflowed
+            return
+        came = Numbered(item.sequence_id or 0, text_of(item.data), getattr(item, "group", None))
+        if self._lost:
+            self._begin_session(came)
+        expected = self._expected(self._session)
+        position = self._heard
+        if self._may_skip:  # messages that did not fit are counted, and missing here
+            position += self._may_skip
+            self._may_skip = 0
+        if position >= len(expected) or expected[position] != came:
+            should = expected[position] if position < len(expected) else "nothing"
+            raise model.fail(f"{self.what} hear {came} in session {self._session} instead of {should}")
+        self._heard = position + 1
+
+    @property
+    def missing(self) -> list[Numbered]:
+        """What the service has for the newest session and this has not yielded, nor told that it did not fit."""
+        newest = len(self._model.sessions[self._user_id]) - 1
+        heard = self._heard if self._session == newest else 0
+        return self._expected(newest)[heard + self._may_skip :]
+
+    def _begin_session(self, came: Numbered) -> None:
+        """Find the session that begins like this; those between brought nothing."""
+        self._lost = False
+        sessions = self._model.sessions[self._user_id]
+        for number in range(self._session + 1, len(sessions)):
+            expected = self._expected(number)
+            # How many of those that did not fit were still of the lost session cannot be told.
+            if came in expected[: self._may_skip + 1]:
+                self._session = number
+                self._heard = expected.index(came)
+                self._may_skip = 0
+                return
+        raise self._model.fail(f"{self.what} hear {came}, with which no later session begins")
+
+    def _expected(self, session: int) -> list[Numbered]:
+        numbered = self._model.numbered[self._model.sessions[self._user_id][session]]
+        wanted, looked_at = self._wanted.get(session, ([], 0))
+        wanted += filter(self._wants, numbered[looked_at:])
+        self._wanted[session] = wanted, len(numbered)
+        return wanted
+
+
+def text_of(data: Any) -> str:
+    """Give what names a message, which is its first word, from the payload in whatever form."""
+    text = data.decode() if isinstance(data, bytes) else str(data)
+    return text.strip('"').partition(" ")[0]

@@ -1,0 +1,202 @@
+"""Clients, emulator, REST and network as they are, in memory and on the virtual clock, with faults from a seed.
+
+`run` is one run. Three clients join, send, listen, cancel and come and go between groups while a plan of faults plays;
+the model checks everything that they see. Some time after the last fault all has to be as if nothing had been: that is
+checked too. The script starts after the first ``connected``, since before it a client has nothing to lose.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from trio_webpubsub.emulator import HubLimits, open_emulator
+from trio_webpubsub.protocol.subprotocols import Subprotocol
+from trio_webpubsub.service import Service, ServiceError, open_service
+from trio_webpubsub.testing import Fault, SimulatedNetwork, play, random_faults, simulate
+
+from .actor import HUB, ROOM, Actor
+from .model import Broken, Model
+
+NAMES = ("ann", "bob", "cat")
+RELIABLE: tuple[Subprotocol, ...] = ("json.reliable.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1")
+
+FAULTS = 5
+"""In each run."""
+TROUBLE = 25.0
+"""Virtual seconds in which faults begin."""
+SETTLED = 90.0
+"""Virtual seconds after the last fault in which all must be well again: the longest pause between two tries (30), a dead
+link noticed (30), a connect and a URL that took too long (10 each), and the ack of what was written last."""
+LONGEST = 600.0
+"""Virtual seconds for all of it: a run that spins for ever ends here."""
+PROMPT = 10.0
+"""Virtual seconds for a send when all is well."""
+QUIET = 2.0
+REQUESTS = 8
+TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What there is to say about a run that kept the promise."""
+
+    digest: str
+    """Equal for equal runs."""
+    faults: int
+    virtual_seconds: float
+    messages: int
+    sessions: int
+    links: int
+
+
+class Failed(AssertionError):
+    """A run in which the promise was broken, with all that is needed to see it again."""
+
+
+def plan(seed: int, count: int = FAULTS) -> list[Fault]:
+    """Give the faults of a seed."""
+    return random_faults(seed, count, within=TROUBLE, clients=NAMES)
+
+
+def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
+    """Run one simulation.
+
+    Raises:
+        Failed: something was not as promised.
+    """
+    faults = plan(seed) if faults is None else faults
+    network = SimulatedNetwork(seed, window=random.Random(seed).choice((2_000, 65_536)))
+    models: list[Model] = []
+    try:
+        return simulate(_main, seed, faults, network, models, seed=seed)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise Failed(report(seed, faults, network, models, error)) from error
+
+
+def report(
+    seed: int, faults: Sequence[Fault], network: SimulatedNetwork, models: Sequence[Model], error: BaseException
+) -> str:
+    """Say all there is to say about a failed run."""
+    told = [event for model in models for event in model.events]
+    return "\n".join(
+        [
+            f"seed {seed}: {_innermost(error)!r}",
+            "fault plan:",
+            *(f"    {fault}," for fault in faults),
+            "last events in the network:",
+            *(f"    {event}" for event in network.events(20)),
+            "last events of the script:",
+            *(f"    {event}" for event in told),
+            f"again: python -m tests.simulation --seed {seed}",
+        ]
+    )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        broken = [each for each in error.exceptions if isinstance(each, Broken)]
+        error = broken[0] if broken else error.exceptions[0]
+    return error
+
+
+async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, models: list[Model]) -> Outcome:
+    chance = random.Random(f"script of {seed}")
+    limits = HubLimits(recovery_window=chance.choice((6.0, 30.0)), unacknowledged_messages=chance.choice((25, 1_000)))
+    async with open_emulator(in_memory=True, limits=limits) as emulator:
+        model = Model(emulator._switchboard.hubs.hub(HUB))
+        models.append(model)
+        rest = network.connector(emulator, "rest")
+        async with AsyncExitStack() as stack:
+            stack.enter_context(trio.fail_after(LONGEST))
+            service = await stack.enter_async_context(open_service(emulator.connection_string, HUB, connector=rest))
+            actors = [
+                Actor(name, subprotocol, chance, model, network, emulator)
+                for name, subprotocol in zip(NAMES, (*RELIABLE, chance.choice(RELIABLE)), strict=True)
+            ]
+            for actor in actors:
+                await stack.enter_async_context(actor.opened())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(play, faults, network, emulator, hub=HUB))
+                nursery.start_soon(_serve, service, chance, model)
+                for actor in actors:
+                    nursery.start_soon(actor.act, TROUBLE)
+            await _settle(actors, model)
+            for actor in actors:
+                with trio.fail_after(PROMPT):
+                    await actor.send()
+            await trio.sleep(QUIET)
+            await _settle(actors, model)
+            _check_at_rest(actors, model, network)
+        await trio.sleep(QUIET)
+        if left := [each for each in emulator.connections(HUB) if each.attached]:
+            raise model.fail(f"left behind by clients that ended normally: {left}")
+    if network.links:
+        raise model.fail(f"links that nobody closed: {network.links}")
+    return Outcome(
+        digest=network.digest,
+        faults=len(faults),
+        virtual_seconds=trio.current_time(),
+        messages=sum(map(len, model.numbered.values())),
+        sessions=sum(map(len, model.sessions.values())),
+        links=network.links_made,
+    )
+
+
+async def _serve(service: Service, chance: random.Random, model: Model) -> None:
+    """Send over REST now and then."""
+    for number in range(REQUESTS):
+        await trio.sleep(chance.uniform(0, 2 * TROUBLE / REQUESTS))
+        text = f"service:{number}"
+        send = chance.choice(
+            (service.send_to_all, partial(service.send_to_group, ROOM), partial(service.send_to_user, NAMES[0]))
+        )
+        try:
+            with trio.move_on_after(chance.choice((2.0, 60.0))) as scope:
+                await send(text)
+        except ServiceError as error:
+            model.note(f"{text}: {error!r}")
+            continue
+        if not scope.cancelled_caught:
+            model.succeeded(text)
+
+
+async def _settle(actors: Sequence[Actor], model: Model) -> None:
+    """Wait until all are well."""
+    with trio.move_on_after(SETTLED):
+        while not all(actor.is_settled for actor in actors):
+            await trio.sleep(0.5)
+        return
+    for actor in actors:
+        actor.check()
+    raise model.fail(f"not well {SETTLED} s after the last fault")
+
+
+def _check_at_rest(actors: Sequence[Actor], model: Model, network: SimulatedNetwork) -> None:
+    """Check that a quiet system is what it would be without all that happened."""
+    for actor in actors:
+        actor.check()
+    tasks = Counter(task.name.rpartition(" ")[0] for task in _tasks_below(trio.lowlevel.current_root_task()))
+    for kind in TASKS_OF_A_CLIENT:
+        if tasks[kind] != len(actors):
+            raise model.fail(f"{tasks[kind]} tasks are called {kind!r}, for {len(actors)} clients")
+    open_links = Counter(link.name for link in network._links if not link.client_end._closed)
+    for actor in actors:
+        if open_links[actor.name] != 1:
+            raise model.fail(f"{actor.name} has {open_links[actor.name]} links open")
+
+
+def _tasks_below(task: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
+    if task is not None:
+        yield task
+        for nursery in task.child_nurseries:
+            for child in nursery.child_tasks:
+                yield from _tasks_below(child)
