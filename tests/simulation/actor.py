@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -63,8 +64,9 @@ class Actor:
         self._sent = 0
         self._listeners: list[Listener] = []
         self._news: list[Lifecycle] = []
-        self._groups: dict[str, bool | None] = {}
-        """Groups beside the room: whether the client is to be in them, ``None`` where a call left that open."""
+        self._changes: Counter[str] = Counter()
+        self._groups: dict[str, bool | None] = {ROOM: True}
+        """Whether the client is to be in a group; ``None`` where a call left that open."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Actor]:
@@ -128,6 +130,7 @@ class Actor:
             if not isinstance(lost.error, SendFailed) or lost.error.name != "Timeout":
                 raise
             self._listeners.remove(listener)
+            self._groups[ROOM] = None
 
     # Doing things
 
@@ -167,8 +170,12 @@ class Actor:
         text, payload, data_type = self._next_message(padding)
         if repeat:
             self._model.may_repeat.add(text)
+        frames = self.client.statistics().frames_sent
         try:
             await self.client.send_to_group(ROOM, payload, data_type=data_type, repeat_in_new_session=repeat)
+        except trio.Cancelled:
+            self._model.cancelled(text, written=self.client.statistics().frames_sent > frames)
+            raise
         except (AckTimeout, DeliveryUnknown) as error:
             self._model.note(f"{text}: {error!r}")
         except SendFailed as error:
@@ -211,11 +218,22 @@ class Actor:
         await self._change(group, self.client.leave_group, False)
 
     async def _change(self, group: str, call: Callable[[str], Awaitable[object]], wanted: bool) -> None:
+        before = self._groups.get(group, False)
+        self._changes[group] += 1
+        change = self._changes[group]
         self._groups[group] = None
+        after: bool | None = None  # what one of several calls at a time leads to cannot be known
         try:
             await call(group)
+            after = wanted
+        except trio.Cancelled:
+            after = before if wanted else None  # a cancelled join is undone, a cancelled leave may have happened
+            raise
         except (AckTimeout, DeliveryUnknown):
             return
+        finally:
+            if self._changes[group] == change and before is not None:
+                self._groups[group] = after
 
     async def _look_in(self, group: str) -> None:
         self._groups.setdefault(group, False)
@@ -267,5 +285,5 @@ class Actor:
         (mine,) = [each for each in self._emulator.connections(HUB) if each.connection_id == client.connection_id]
         wanted = {group for group, is_in in self._groups.items() if is_in}
         unknown = {group for group, is_in in self._groups.items() if is_in is None}
-        if wrong := (mine.groups - {ROOM} - unknown) ^ (wanted - unknown):
+        if wrong := (mine.groups - unknown) ^ wanted:
             raise model.fail(f"{self.name} should be in {wanted}, and perhaps in {unknown}: wrong are {wrong}")

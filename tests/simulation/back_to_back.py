@@ -125,6 +125,19 @@ class World:
             batch.append(frame)
         self._take(client, client.session.receive(batch, self.now))
 
+    def duplicate_ack(self, client: Client) -> None:
+        """The service says twice what it says next."""
+        if client.link is not None and client.link.down:
+            client.link.down.appendleft(client.link.down[0])
+
+    def lose_ack(self, client: Client) -> None:
+        """An ack gets lost, though the link holds."""
+        link = client.link
+        for number, frame in enumerate(link.down if link is not None else ()):
+            if link is not None and isinstance(frame, bytes) and isinstance(self.codec.decode_downstream(frame), wire.Ack):
+                del link.down[number]
+                return
+
     def cut(self, client: Client) -> None:
         """The link breaks, and both ends notice."""
         if (link := client.link) is not None:

@@ -44,6 +44,7 @@ class Model:
         self.events: deque[str] = deque(maxlen=REMEMBERED)
         self.may_repeat: set[str] = set()
         """Sends whose callers allowed that they are carried out once in each session."""
+        self._never: set[str] = set()
         self._newest_ack_id: dict[str, int] = defaultdict(int)
         self._request: tuple[str, int] | None = None
         self._watch(hub)
@@ -71,6 +72,12 @@ class Model:
         self.note(f"{text} refused")
         if self.executed[text]:
             raise self.fail(f"{text} was refused, though it was carried out")
+
+    def cancelled(self, text: str, *, written: bool) -> None:
+        """The caller of a send went away; where nothing was written since the call, it is never to be carried out."""
+        self.note(f"{text} cancelled, {'perhaps' if written else 'not'} written")
+        if not written:
+            self._never.add(text)
 
     # The hub from inside
 
@@ -109,6 +116,8 @@ class Model:
 
     def _execute(self, text: str) -> None:
         self.executed[text] += 1
+        if text in self._never:
+            raise self.fail(f"{text} was cancelled before it was written, and yet carried out")
         if self.executed[text] > 1 and text not in self.may_repeat:
             raise self.fail(f"{text} was carried out twice")
         if self._request is not None:

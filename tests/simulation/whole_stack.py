@@ -8,12 +8,14 @@ checked too. The script starts after the first ``connected``, since before it a 
 from __future__ import annotations
 
 import random
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import trio
 
 from trio_webpubsub.emulator import HubLimits, open_emulator
@@ -36,8 +38,8 @@ SETTLED = 90.0
 link noticed (30), a connect and a URL that took too long (10 each), and the ack of what was written last."""
 LONGEST = 600.0
 """Virtual seconds for all of it: a run that spins for ever ends here."""
-PROMPT = 10.0
-"""Virtual seconds for a send when all is well."""
+PROMPT = 45.0
+"""Virtual seconds for a send when all seems well: a link may be dead, and that not be noticed yet (30)."""
 QUIET = 2.0
 REQUESTS = 8
 TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
@@ -79,7 +81,7 @@ def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise Failed(report(seed, faults, network, models, error)) from error
+        raise Failed(report(seed, faults, network, models, error)) from innermost(error)
 
 
 def report(
@@ -89,19 +91,26 @@ def report(
     told = [event for model in models for event in model.events]
     return "\n".join(
         [
-            f"seed {seed}: {_innermost(error)!r}",
+            f"seed {seed}: {innermost(error)!r}",
             "fault plan:",
             *(f"    {fault}," for fault in faults),
             "last events in the network:",
             *(f"    {event}" for event in network.events(20)),
             "last events of the script:",
             *(f"    {event}" for event in told),
-            f"again: python -m tests.simulation --seed {seed}",
+            f"again: {command(seed, faults)}",
         ]
     )
 
 
-def _innermost(error: BaseException) -> BaseException:
+def command(seed: int, faults: Sequence[Fault]) -> str:
+    """Give the command that repeats a run."""
+    own = "" if list(faults) == plan(seed) else f" --plan {shlex.quote(msgspec.json.encode(faults).decode())}"
+    return f"python -m tests.simulation --seed {seed}{own}"
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Give the error that matters in a group, which is the checker's if there is one."""
     while isinstance(error, BaseExceptionGroup):
         broken = [each for each in error.exceptions if isinstance(each, Broken)]
         error = broken[0] if broken else error.exceptions[0]
@@ -111,7 +120,8 @@ def _innermost(error: BaseException) -> BaseException:
 async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, models: list[Model]) -> Outcome:
     chance = random.Random(f"script of {seed}")
     limits = HubLimits(recovery_window=chance.choice((6.0, 30.0)), unacknowledged_messages=chance.choice((25, 1_000)))
-    async with open_emulator(in_memory=True, limits=limits) as emulator:
+    again = chance.random() < 0.5
+    async with open_emulator(in_memory=True, limits=limits, connected_after_recovery=again) as emulator:
         model = Model(emulator._switchboard.hubs.hub(HUB))
         models.append(model)
         rest = network.connector(emulator, "rest")
@@ -136,8 +146,9 @@ async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, m
             await trio.sleep(QUIET)
             await _settle(actors, model)
             _check_at_rest(actors, model, network)
+            newest = {actor.client.connection_id for actor in actors}
         await trio.sleep(QUIET)
-        if left := [each for each in emulator.connections(HUB) if each.attached]:
+        if left := [each for each in emulator.connections(HUB) if each.connection_id in newest]:
             raise model.fail(f"left behind by clients that ended normally: {left}")
     if network.links:
         raise model.fail(f"links that nobody closed: {network.links}")

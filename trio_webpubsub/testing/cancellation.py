@@ -9,22 +9,24 @@ import trio
 
 
 class _CancelAt(trio.abc.Instrument):
-    """Cancels a scope when a task has stopped at its so-many-th checkpoint, before it goes on from there."""
+    """Cancels a scope after so many steps of a task, or of all: when it has stopped at a checkpoint."""
 
-    def __init__(self, task: trio.lowlevel.Task, scope: trio.CancelScope, checkpoint: int) -> None:
+    def __init__(self, task: trio.lowlevel.Task | None, scope: trio.CancelScope, steps: int) -> None:
         self._task = task
         self._scope = scope
-        self._left = checkpoint
+        self._left = steps
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
+        if self._task in (None, task):
             self._left -= 1
             if self._left == 0:
                 self._scope.cancel()
 
 
-async def cancel_at(checkpoint: int, call: Callable[..., Awaitable[object]], *args: Any) -> bool:
-    """Call something, and cancel it when its task stops for the so-many-th time.
+async def cancel_at(
+    checkpoint: int, call: Callable[..., Awaitable[object]], *args: Any, every_task: bool = False
+) -> bool:
+    """Call something, and cancel it when it stops at a checkpoint for the so-many-th time.
 
     Count ``checkpoint`` up from 1 until this gives True, and the call was cancelled everywhere.
 
@@ -32,6 +34,8 @@ async def cancel_at(checkpoint: int, call: Callable[..., Awaitable[object]], *ar
         checkpoint: at which of the times when the call waits, or lets others run, it is cancelled; from 1.
         call: an async function.
         args: what it is called with.
+        every_task: count the steps of all tasks in the program, and so find each moment at which something may have
+            changed for the call, not only those at which it goes on.
 
     Returns:
         True if the call came to its end before that.
@@ -40,7 +44,8 @@ async def cancel_at(checkpoint: int, call: Callable[..., Awaitable[object]], *ar
     """
     finished = False
     with trio.CancelScope() as scope:
-        instrument = _CancelAt(trio.lowlevel.current_task(), scope, checkpoint)
+        task = None if every_task else trio.lowlevel.current_task()
+        instrument = _CancelAt(task, scope, checkpoint)
         trio.lowlevel.add_instrument(instrument)
         try:
             await call(*args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias, assert_never
+from typing import Final, Literal, NamedTuple, TypeAlias, assert_never
 
 import trio
 
@@ -21,21 +21,53 @@ Direction: TypeAlias = Literal["up", "down"]
 _RECEIVE_SIZE = 65_536
 
 
-class Conditions:
-    """How bytes travel between one client and everybody; `network.SimulatedNetwork` sets it."""
+class Quality(NamedTuple):
+    """How well bytes travel; ``None`` where it says nothing about that."""
 
-    def __init__(self) -> None:
-        self.latency: float = 0.0
-        """Seconds that every byte takes."""
-        self.jitter: float = 0.0
-        """Up to so many seconds more; bytes never overtake each other."""
-        self.split: float = 0.0
-        """How likely it is that what was sent as one piece arrives as two, from 0 to 1."""
-        self.bytes_per_second: float = math.inf
-        """How much gets through in each direction of a link."""
+    latency: float | None = None
+    """Seconds that every byte takes."""
+    jitter: float | None = None
+    """Up to so many seconds more; bytes never overtake each other."""
+    split: float | None = None
+    """How likely it is that what was sent as one piece arrives as two, from 0 to 1."""
+    bytes_per_second: float | None = None
+    """How much gets through in each direction of a link."""
+
+
+class Conditions:
+    """How bytes travel between one client and everybody; `network.SimulatedNetwork` sets it.
+
+    Args:
+        usual: how they travel while nothing disturbs them, with nothing left out.
+    """
+
+    def __init__(self, usual: Quality) -> None:
+        self._usual = usual
+        self._disturbances: list[Quality] = []
         self.held: dict[Direction, int] = {"up": 0, "down": 0}
         """How many partitions hold the bytes of a direction back."""
         self.healed: Final = trio.lowlevel.ParkingLot()
+        self._choose()
+
+    def disturb(self, disturbance: Quality) -> None:
+        """Let bytes travel worse. Of several disturbances the youngest decides about what it does not leave out."""
+        self._disturbances.append(disturbance)
+        self._choose()
+
+    def calm(self, disturbance: Quality) -> None:
+        """End a disturbance."""
+        self._disturbances.remove(disturbance)
+        self._choose()
+
+    def _choose(self) -> None:
+        self.latency: float = self._value(0)
+        self.jitter: float = self._value(1)
+        self.split: float = self._value(2)
+        self.bytes_per_second: float = self._value(3)
+
+    def _value(self, index: int) -> float:
+        values = [disturbance[index] for disturbance in (*reversed(self._disturbances), self._usual)]
+        return next(value for value in values if value is not None)
 
 
 class Way(Pipe):

@@ -15,7 +15,7 @@ import trio
 
 from .._shell.connector import Connector, start_tls
 from ..protocol.frame_writer import encode_close
-from .link import Conditions, Direction, Link, LinkCut
+from .link import Conditions, Direction, Link, LinkCut, Quality
 
 ProviderFault: TypeAlias = Literal["raises", "hangs", "repeats"]
 """What can be wrong with what gives a client its URLs; the last gives an old one again, which may have expired."""
@@ -73,7 +73,7 @@ class SimulatedNetwork:
         """How many connections there were."""
         self.links_lost: int = 0
         """How many of them were cut here."""
-        self._defaults = (latency, jitter, split, bytes_per_second)
+        self._usual = Quality(latency, jitter, split, bytes_per_second)
         self._window = window
         self._conditions: dict[str, Conditions] = {}
         self._links: list[Link] = []
@@ -168,27 +168,16 @@ class SimulatedNetwork:
         """
         if bytes_per_second is not None and not bytes_per_second > 0:
             raise ValueError("a slow link lets something through")
-        changed = {
-            key: value
-            for key, value in {
-                "latency": latency,
-                "jitter": jitter,
-                "split": split,
-                "bytes_per_second": bytes_per_second,
-            }.items()
-            if value is not None
-        }
-        before = [
-            (conditions, {key: getattr(conditions, key) for key in changed}) for conditions in self._all_conditions(name)
-        ]
-        for conditions, _ in before:
-            vars(conditions).update(changed)
-        self._record(name or "all", f"disturb {changed}", b"")
+        disturbance = Quality(latency, jitter, split, bytes_per_second)
+        affected = self._all_conditions(name)
+        for conditions in affected:
+            conditions.disturb(disturbance)
+        self._record(name or "all", f"{disturbance}", b"")
         try:
             yield
         finally:
-            for conditions, values in before:
-                vars(conditions).update(values)
+            for conditions in affected:
+                conditions.calm(disturbance)
 
     # Faults that last as long as a block
 
@@ -314,8 +303,7 @@ class SimulatedNetwork:
 
     def _conditions_of(self, name: str) -> Conditions:
         if name not in self._conditions:
-            self._conditions[name] = conditions = Conditions()
-            conditions.latency, conditions.jitter, conditions.split, conditions.bytes_per_second = self._defaults
+            self._conditions[name] = Conditions(self._usual)
         return self._conditions[name]
 
     def _all_conditions(self, name: str | None) -> list[Conditions]:

@@ -1,0 +1,91 @@
+"""``python -m tests.simulation``: repeat a run, or do as many new ones as there is time for."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice
+from typing import Any
+
+import msgspec
+
+from trio_webpubsub.testing import Fault
+
+from . import core, cuts, lanes, whole_stack
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; gives the exit status, 1 for a broken promise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="repeat the run of the whole stack with this seed")
+    parser.add_argument("--plan", help="its faults, as JSON; by default those that follow from the seed")
+    parser.add_argument("--shrink", action="store_true", help="if it fails, look for fewer faults under which it does")
+    parser.add_argument("--core-seed", type=int, help="repeat the run of session and hub with this seed")
+    parser.add_argument("--hours", type=float, help="run fresh seeds, and every byte of the script, for so long")
+    parser.add_argument("--first-seed", type=int, help="where the fresh seeds begin; by default anywhere")
+    parser.add_argument("--until-it-fails", type=float, metavar="SECONDS", help="run all lanes here, for so long")
+    options = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    if options.core_seed is not None:
+        core.run(options.core_seed)
+        return 0
+    if options.seed is not None:
+        return _repeat(options.seed, options.plan, shrink=options.shrink)
+    if options.until_it_fails is not None:
+        return _told(lanes.until_it_fails(options.until_it_fails))
+    first = random.SystemRandom().randrange(1 << 40) if options.first_seed is None else options.first_seed
+    return _run_for(options.hours or 0.01, first)
+
+
+def _repeat(seed: int, plan: str | None, *, shrink: bool) -> int:
+    faults = whole_stack.plan(seed) if plan is None else msgspec.json.decode(plan, type=list[Fault])
+    try:
+        print(whole_stack.run(seed, faults))
+    except whole_stack.Failed as failed:
+        print(failed)
+        if shrink:
+            print(f"as few faults as that: {whole_stack.command(seed, lanes.shrink(seed, faults))}")
+        return 1
+    return 0
+
+
+def _run_for(hours: float, first_seed: int) -> int:
+    print(f"fresh seeds from {first_seed}")
+    total = lanes.in_parallel(_by_turns(first_seed), seconds=hours * 3600, progress=_progress)
+    print()
+    return _told(total)
+
+
+def _by_turns(first_seed: int) -> Iterator[tuple[lanes.Lane, Iterable[Any]]]:
+    """Give all lanes by turns: without end, but for the bytes of the script, of which there are only so many."""
+    core_seeds, whole_seeds = count(first_seed), count(first_seed)
+    cut_cases = chain.from_iterable(cuts.cases(each, every_byte=True) for each in cuts.SUBPROTOCOLS)
+    while True:
+        yield lanes.whole_stack_seed, list(islice(whole_seeds, lanes.CHUNK))
+        yield lanes.core_seed, list(islice(core_seeds, lanes.CHUNK))
+        yield lanes.cut, list(islice(cut_cases, lanes.CHUNK))
+
+
+def _progress(total: lanes.Summary, seconds: float) -> None:
+    print(
+        f"\r{seconds:,.0f} s: {total.runs:,} runs, {total.faults:,} faults, {len(total.failures)} failed",
+        end="",
+        flush=True,
+    )
+
+
+def _told(total: lanes.Summary) -> int:
+    for failure in total.failures:
+        print(failure, end="\n\n")
+    print(
+        f"{total.runs:,} runs with {total.faults:,} faults in {total.virtual_seconds / 3600:,.1f} simulated hours: "
+        f"{len(total.failures)} failed"
+    )
+    return 1 if total.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""A user's call, or the whole of a client, cancelled at checkpoint k, for every k that there is."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NamedTuple
+
+import trio
+
+from trio_webpubsub import Client, InvocationFailed, SendFailed, open_client
+from trio_webpubsub.emulator import Emulator, open_emulator
+from trio_webpubsub.protocol.subprotocols import Subprotocol
+from trio_webpubsub.testing import SimulatedNetwork, cancel_at, simulate
+
+from .model import Model
+
+HUB = "chat"
+LATENCY = 0.01
+LAST_WORDS = 0.4
+"""Seconds that a block which is being cancelled takes for its goodbye."""
+
+
+class Case(NamedTuple):
+    """What is cancelled, at every checkpoint in turn."""
+
+    subprotocol: Subprotocol
+    what: Literal["calls", "client"]
+
+
+CASES = [
+    Case(subprotocol, what)
+    for subprotocol in (
+        "json.reliable.webpubsub.azure.v1",
+        "protobuf.reliable.webpubsub.azure.v1",
+        "json.webpubsub.azure.v1",
+    )
+    for what in ("calls", "client")
+]
+
+
+def run(case: Case) -> int:
+    """Cancel everywhere; gives how many places there were.
+
+    Raises:
+        AssertionError: it was noticed somewhere.
+    """
+    checkpoint = 1
+    while not simulate(_main, case, checkpoint, seed=checkpoint):
+        checkpoint += 1
+    return checkpoint
+
+
+async def _main(case: Case, checkpoint: int) -> bool:
+    network = SimulatedNetwork(checkpoint, latency=LATENCY)
+    async with open_emulator(in_memory=True) as emulator:
+        model = Model(emulator._switchboard.hubs.hub(HUB))
+        with trio.fail_after(60):
+            if case.what == "calls":
+                async with _client(case.subprotocol, network, emulator) as client:
+                    finished = await cancel_at(checkpoint, _calls, client, every_task=True)
+                    await _check_link(client, emulator, model)
+            else:
+                life = _whole_life, case.subprotocol, network, emulator, model
+                finished = await cancel_at(checkpoint, *life, every_task=True)
+        await trio.sleep(1)
+        if left := [each for each in emulator.connections(HUB) if each.attached]:
+            raise model.fail(f"checkpoint {checkpoint}: connections left behind: {left}")
+    if network.links:
+        raise model.fail(f"checkpoint {checkpoint}: links that nobody closed: {network.links}")
+    return finished
+
+
+def _client(
+    subprotocol: Subprotocol, network: SimulatedNetwork, emulator: Emulator
+) -> AbstractAsyncContextManager[Client]:
+    return open_client(
+        emulator.client_url(HUB, user_id="ann"), subprotocol=subprotocol, connector=network.connector(emulator, "ann")
+    )
+
+
+async def _calls(client: Client) -> None:
+    """Use everything that waits."""
+    await client.join_group("a")
+    await client.send_to_group("a", {"n": 1})
+    await client.send_to_group("a", b"2", ack=False, no_echo=True)
+    for refused in (client.send_event, client.invoke_event):
+        try:
+            await refused("nobody", "hears")
+        except (SendFailed, InvocationFailed):
+            pass
+    async with client.group_messages("b") as messages, client.group_messages("b") as same:
+        await client.send_to_group("b", "hello")
+        assert (await messages.receive()).data == "hello"
+        assert [message.data for message in await anext(same.batches())] == ["hello"]
+    await client.leave_group("a")
+
+
+async def _check_link(client: Client, emulator: Emulator, model: Model) -> None:
+    """Check that nobody would know of the cancellation."""
+    async with client.group_messages("check") as messages:
+        await client.send_to_group("check", "still:here")
+        model.succeeded("still:here")
+        assert (await messages.receive()).data == "still:here"
+    await client.leave_group("a")
+    await trio.sleep(1)
+    statistics = client.statistics()
+    if statistics.pending_sends or statistics.recoveries or statistics.reconnects:
+        raise model.fail(f"a cancelled call harmed the link: {statistics}")
+    if groups := emulator.groups(HUB):
+        raise model.fail(f"nobody should be in {groups}")
+
+
+async def _whole_life(subprotocol: Subprotocol, network: SimulatedNetwork, emulator: Emulator, model: Model) -> None:
+    """Open a client, and take leave of it even when cancelled."""
+    async with _client(subprotocol, network, emulator) as client:
+        try:
+            async with client.group_messages("a"):
+                await client.send_to_group("a", "one:1")
+        finally:
+            with trio.move_on_after(LAST_WORDS, shield=True) as scope:
+                await client.send_to_group("a", "good:bye")
+            if scope.cancelled_caught:
+                raise model.fail("a goodbye was not heard")
+            model.succeeded("good:bye")

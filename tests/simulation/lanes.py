@@ -1,0 +1,205 @@
+"""The kinds of simulated runs, and running many of them in parallel processes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, count, islice
+from typing import Any
+
+from hypothesis import find, settings
+from hypothesis import strategies as st
+
+from trio_webpubsub.testing import Fault
+
+from . import cancellations, core, cuts, whole_stack
+
+CHUNK = 10
+"""Runs that a process does before it reports."""
+MOST_FAILURES = 5
+"""After so many it is time to look."""
+
+
+@dataclass
+class Summary:
+    """What came of many runs."""
+
+    runs: int = 0
+    faults: int = 0
+    virtual_seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.runs + other.runs,
+            self.faults + other.faults,
+            self.virtual_seconds + other.virtual_seconds,
+            self.failures + other.failures,
+        )
+
+
+LONGEST_RUN = 20.0
+"""Real seconds."""
+
+Lane = Callable[[Any], Summary]
+"""Does one run, and never raises."""
+
+
+def core_seed(seed: int) -> Summary:
+    """Run session and hub back to back."""
+    try:
+        core.run(seed)
+    except (Exception, Hangs) as error:
+        return Summary(1, failures=[f"core seed {seed}: {error!r}\nagain: python -m tests.simulation --core-seed {seed}"])
+    return Summary(1)
+
+
+def whole_stack_seed(seed: int) -> Summary:
+    """Run everything under the faults of a seed."""
+    try:
+        outcome = whole_stack.run(seed)
+    except whole_stack.Failed as error:
+        return Summary(1, failures=[str(error)])
+    return Summary(1, outcome.faults, outcome.virtual_seconds)
+
+
+def cut(case: cuts.Cut) -> Summary:
+    """Run the scripted session with one cut."""
+    try:
+        cuts.run(case)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return Summary(1, failures=[f"{case}: {whole_stack.innermost(error)!r}"])
+    return Summary(1, 1)
+
+
+def cancellation(case: cancellations.Case) -> Summary:
+    """Cancel something at every checkpoint."""
+    try:
+        return Summary(cancellations.run(case))
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return Summary(1, failures=[f"{case}: {whole_stack.innermost(error)!r}"])
+
+
+def in_parallel(
+    lanes: Iterable[tuple[Lane, Iterable[Any]]],
+    *,
+    seconds: float = float("inf"),
+    progress: Callable[[Summary, float], None] | None = None,
+) -> Summary:
+    """Do all runs of some lanes, in as many processes as there are processors.
+
+    Args:
+        lanes: what to run, each with its cases.
+        seconds: begin no more runs after so long.
+        progress: told now and then how it goes, and for how long it has gone on.
+    """
+    chunks = chain.from_iterable(_chunks(lane, cases) for lane, cases in lanes)
+    workers = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+    total = Summary()
+    start = time.monotonic()
+    running: set[Future[Summary]] = set()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_be_quiet) as pool:
+        while True:
+            if time.monotonic() - start < seconds and len(total.failures) < MOST_FAILURES:
+                for lane, cases in islice(chunks, 2 * workers - len(running)):
+                    running.add(pool.submit(_run_chunk, lane, cases))
+            if not running:
+                return total
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for each in done:
+                total += each.result()
+            if progress is not None:
+                progress(total, time.monotonic() - start)
+
+
+def until_it_fails(seconds: float) -> Summary:
+    """Do runs of all lanes by turns, here, until one fails or the time is over."""
+    core_seeds, whole_seeds = count(), count()
+    cut_cases = chain.from_iterable(list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS)
+    cancelled = iter(cancellations.CASES)
+    total = Summary()
+    end = time.monotonic() + seconds
+    while not total.failures and time.monotonic() < end:
+        for lane, cases in (
+            (core_seed, islice(core_seeds, 100)),
+            (whole_stack_seed, islice(whole_seeds, 5)),
+            (cut, islice(cut_cases, 10)),
+            (cancellation, islice(cancelled, 1)),
+        ):
+            total += _run_chunk(lane, cases)
+            if total.failures:
+                break
+    return total
+
+
+def shrink(seed: int, faults: Sequence[Fault]) -> list[Fault]:
+    """Find few of the faults of a failing run under which it still fails."""
+
+    def chosen(keep: list[bool]) -> list[Fault]:
+        return [fault for fault, kept in zip(faults, keep, strict=True) if kept]
+
+    def fails(keep: list[bool]) -> bool:
+        try:
+            whole_stack.run(seed, chosen(keep))
+        except whole_stack.Failed:
+            return True
+        return False
+
+    keep = find(
+        st.lists(st.booleans(), min_size=len(faults), max_size=len(faults)),
+        fails,
+        settings=settings(max_examples=300, deadline=None, database=None, derandomize=True),
+    )
+    return chosen(keep)
+
+
+def _chunks(lane: Lane, cases: Iterable[Any]) -> Iterator[tuple[Lane, list[Any]]]:
+    iterator = iter(cases)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield lane, chunk
+
+
+def _run_chunk(lane: Lane, cases: Iterable[Any]) -> Summary:
+    total = Summary()
+    for case in cases:
+        with _watched():
+            total += lane(case)
+        if total.failures:
+            break
+    return total
+
+
+class Hangs(BaseException):
+    """A run did not come to its end in real time, though its clock is a virtual one."""
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Interrupt a run that spins for ever."""
+
+    def interrupt(*_: object) -> None:
+        raise Hangs
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_RUN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _be_quiet() -> None:
+    """Log nothing: what a simulation has to say stands in its report."""
+    logging.disable(logging.CRITICAL)
