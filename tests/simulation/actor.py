@@ -34,7 +34,7 @@ HUB = "chat"
 ROOM = "room"
 ACTIONS = 14
 SMALL_BUFFER = 8
-MAX_PENDING = 20
+MAX_PENDING = 6
 THE_CLIENTS_OWN = 7
 """Operations of the client itself, which nobody waits for: a join or a leave for each group."""
 TOKEN_LIFETIME = 10.0
@@ -88,9 +88,7 @@ class Actor:
             client = self.client
             everything = client.messages(gaps=True)
             server = client.server_messages(gaps=True)
-            slow = client.group_messages(
-                ROOM, join=False, gaps=True, buffer=SMALL_BUFFER, overflow="drop_oldest"
-            )
+            slow = client.group_messages(ROOM, join=False, gaps=True, buffer=SMALL_BUFFER, overflow="drop_oldest")
             listening.start_soon(self._watch, client.lifecycle())
             listening.start_soon(self._listen, everything, "messages", lambda _: True)
             listening.start_soon(self._listen, server, "server messages", lambda one: one.group is None)
@@ -186,7 +184,7 @@ class Actor:
 
     async def _burst(self) -> None:
         async with trio.open_nursery() as nursery:
-            for _ in range(self._chance.randint(2, 12)):
+            for _ in range(self._chance.randint(2, 16)):
                 nursery.start_soon(self.send)
 
     async def _post(self) -> None:
@@ -283,6 +281,8 @@ class Actor:
                     f"{listener.what} were told of {listener.sessions_lost} lost sessions, of {len(notices)}"
                 )
         (mine,) = [each for each in self._emulator.connections(HUB) if each.connection_id == client.connection_id]
+        if unconfirmed := model.unconfirmed(mine.connection_id):
+            raise model.fail(f"{self.name} has not confirmed {unconfirmed} messages")
         wanted = {group for group, is_in in self._groups.items() if is_in}
         unknown = {group for group, is_in in self._groups.items() if is_in is None}
         if wrong := (mine.groups - unknown) ^ wanted:

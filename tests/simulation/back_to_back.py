@@ -134,7 +134,11 @@ class World:
         """An ack gets lost, though the link holds."""
         link = client.link
         for number, frame in enumerate(link.down if link is not None else ()):
-            if link is not None and isinstance(frame, bytes) and isinstance(self.codec.decode_downstream(frame), wire.Ack):
+            if (
+                link is not None
+                and isinstance(frame, bytes)
+                and isinstance(self.codec.decode_downstream(frame), wire.Ack)
+            ):
                 del link.down[number]
                 return
 

@@ -144,9 +144,7 @@ async def _main(network: SimulatedNetwork, subprotocol: Subprotocol, cut: Cut | 
             return emulator.client_url(HUB, user_id=NAME, groups=["given"])
 
         async with (
-            open_service(
-                emulator.connection_string, HUB, connector=network.connector(emulator, "rest")
-            ) as service,
+            open_service(emulator.connection_string, HUB, connector=network.connector(emulator, "rest")) as service,
             open_client(
                 url,
                 connector=network.connector(emulator, NAME),

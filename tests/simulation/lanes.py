@@ -57,7 +57,9 @@ def core_seed(seed: int) -> Summary:
     try:
         core.run(seed)
     except (Exception, Hangs) as error:
-        return Summary(1, failures=[f"core seed {seed}: {error!r}\nagain: python -m tests.simulation --core-seed {seed}"])
+        return Summary(
+            1, failures=[f"core seed {seed}: {error!r}\nagain: python -m tests.simulation --core-seed {seed}"]
+        )
     return Summary(1)
 
 
@@ -126,14 +128,14 @@ def in_parallel(
 def until_it_fails(seconds: float) -> Summary:
     """Do runs of all lanes by turns, here, until one fails or the time is over."""
     core_seeds, whole_seeds = count(), count()
-    cut_cases = chain.from_iterable(list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS)
+    cut_cases = chain.from_iterable(zip(*(list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS), strict=False))
     cancelled = iter(cancellations.CASES)
     total = Summary()
     end = time.monotonic() + seconds
     while not total.failures and time.monotonic() < end:
         for lane, cases in (
-            (core_seed, islice(core_seeds, 100)),
-            (whole_stack_seed, islice(whole_seeds, 5)),
+            (core_seed, islice(core_seeds, 50)),
+            (whole_stack_seed, islice(whole_seeds, 10)),
             (cut, islice(cut_cases, 10)),
             (cancellation, islice(cancelled, 1)),
         ):

@@ -47,7 +47,13 @@ class Model:
         self._never: set[str] = set()
         self._newest_ack_id: dict[str, int] = defaultdict(int)
         self._request: tuple[str, int] | None = None
+        self._hub = hub
         self._watch(hub)
+
+    def unconfirmed(self, connection_id: str) -> int:
+        """Count the messages that the service keeps, since their client has not confirmed them."""
+        session = self._hub.registry.connections[connection_id].session
+        return 0 if session is None else len(session.unconfirmed._messages)
 
     def note(self, event: str) -> None:
         """Remember something for the report of a failure."""

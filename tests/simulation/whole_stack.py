@@ -30,7 +30,8 @@ NAMES = ("ann", "bob", "cat")
 RELIABLE: tuple[Subprotocol, ...] = ("json.reliable.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1")
 
 FAULTS = 5
-"""In each run."""
+"""In each run, at least."""
+HURTS_WHO_CONNECTS = ("refuse", "stall", "blackhole", "provider_raises", "provider_hangs", "provider_repeats")
 TROUBLE = 25.0
 """Virtual seconds in which faults begin."""
 SETTLED = 90.0
@@ -41,7 +42,7 @@ LONGEST = 600.0
 PROMPT = 45.0
 """Virtual seconds for a send when all seems well: a link may be dead, and that not be noticed yet (30)."""
 QUIET = 2.0
-REQUESTS = 8
+REQUESTS = 15
 TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
 
 
@@ -63,8 +64,15 @@ class Failed(AssertionError):
 
 
 def plan(seed: int, count: int = FAULTS) -> list[Fault]:
-    """Give the faults of a seed."""
-    return random_faults(seed, count, within=TROUBLE, clients=NAMES)
+    """Give the faults of a seed. What hurts only who connects just then comes with a reason to connect."""
+    faults = random_faults(seed, count, within=TROUBLE, clients=(*NAMES, "rest"))
+    chance = random.Random(f"reasons of {seed}")
+    reasons = [
+        Fault(fault.at + 0.05, chance.choice(("reset", "forget_session")), fault.client)
+        for fault in faults
+        if fault.kind in HURTS_WHO_CONNECTS
+    ]
+    return sorted([*faults, *reasons], key=lambda fault: fault.at)
 
 
 def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
@@ -74,7 +82,13 @@ def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
         Failed: something was not as promised.
     """
     faults = plan(seed) if faults is None else faults
-    network = SimulatedNetwork(seed, window=random.Random(seed).choice((2_000, 65_536)))
+    chance = random.Random(f"network of {seed}")
+    network = SimulatedNetwork(
+        seed,
+        latency=chance.choice((0.0, 0.001, 0.05, 0.2)),
+        jitter=chance.choice((0.0, 0.1)),
+        window=chance.choice((2_000, 65_536)),
+    )
     models: list[Model] = []
     try:
         return simulate(_main, seed, faults, network, models, seed=seed)

@@ -28,6 +28,7 @@ FaultKind: TypeAlias = Literal[
     "partition_up",
     "partition_down",
     "unreachable",
+    "blackhole",
     "close",
     "refuse",
     "stall",
@@ -42,7 +43,7 @@ FaultKind: TypeAlias = Literal[
     "provider_hangs",
     "provider_repeats",
 ]
-"""What can go wrong: on the way (the first fifteen; ``"close"`` with a close code), at the handshake (``"refuse"`` with
+"""What can go wrong: on the way (the first sixteen; ``"close"`` with a close code), at the handshake (``"refuse"`` with
 an HTTP status), in the service, and in what gives the client its URLs (``"provider_repeats"`` gives an old URL again,
 whose token may have expired)."""
 
@@ -158,6 +159,8 @@ def _inject(  # noqa: C901, PLR0911, PLR0912 - one line for each kind
             return network.partition(name, "down")
         case "unreachable":
             return network.unreachable(name)
+        case "blackhole":
+            return network.blackhole(name)
         case "close":
             network.close(fault.code, "as planned", name)
         case "refuse":

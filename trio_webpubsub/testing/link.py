@@ -415,4 +415,3 @@ class Link:
         self._open_ends -= 1
         if self._open_ends == 0:
             self._gone(self)
-

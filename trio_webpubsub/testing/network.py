@@ -6,7 +6,7 @@ import hashlib
 import math
 import random
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol, TypeAlias
@@ -77,7 +77,8 @@ class SimulatedNetwork:
         self._window = window
         self._conditions: dict[str, Conditions] = {}
         self._links: list[Link] = []
-        self._unreachable: dict[str, int] = {}
+        self._unreachable: Counter[str] = Counter()
+        self._black_holes: Counter[str] = Counter()
         self._provider_faults: list[tuple[str | None, ProviderFault]] = []
         self._events: deque[tuple[float, str, str, bytes]] = deque(maxlen=_REMEMBERED_EVENTS)
         self._hash = hashlib.blake2b(digest_size=16)
@@ -101,7 +102,7 @@ class SimulatedNetwork:
             while any(conditions.held.values()):
                 await conditions.healed.park()
             await trio.sleep(conditions.latency)
-            if self._unreachable.get(name):
+            if self._unreachable[name]:
                 raise ConnectionRefusedError(f"{name} does not reach the service")
             self.links_made += 1
             label = f"{name}/{self.links_made}"
@@ -121,6 +122,8 @@ class SimulatedNetwork:
                 self._links.remove(link)
                 raise
             self._record(label, "connect", b"")
+            if self._black_holes[name]:
+                link.cut("silence", "up", 0)
             return link.client_end if ssl_context is None else await start_tls(link.client_end, host, ssl_context)
 
         return connect
@@ -209,14 +212,23 @@ class SimulatedNetwork:
     def unreachable(self, name: str | None = None) -> Generator[None]:
         """Reset all links and refuse new ones while the block lasts."""
         names = list(self._conditions) if name is None else [name]
-        for each in names:
-            self._unreachable[each] = self._unreachable.get(each, 0) + 1
+        self._unreachable.update(names)
         self.cut("reset", name)
         try:
             yield
         finally:
-            for each in names:
-                self._unreachable[each] -= 1
+            self._unreachable.subtract(names)
+
+    @contextmanager
+    def blackhole(self, name: str | None = None) -> Generator[None]:
+        """Silence all links, and those that are made while the block lasts: they come about, and then nothing comes."""
+        names = list(self._conditions) if name is None else [name]
+        self._black_holes.update(names)
+        self.cut("silence", name)
+        try:
+            yield
+        finally:
+            self._black_holes.subtract(names)
 
     @contextmanager
     def break_provider(self, how: ProviderFault, name: str | None = None) -> Generator[None]:
