@@ -68,6 +68,7 @@ async def _main(case: Case, checkpoint: int) -> bool:
             raise model.fail(f"checkpoint {checkpoint}: connections left behind: {left}")
     if network.links:
         raise model.fail(f"checkpoint {checkpoint}: links that nobody closed: {network.links}")
+    model.check()
     return finished
 
 

@@ -177,6 +177,7 @@ async def _main(network: SimulatedNetwork, subprotocol: Subprotocol, cut: Cut | 
             nursery.cancel_scope.cancel()
     if network.links:
         raise model.fail(f"links that nobody closed: {network.links}")
+    model.check()
     return seconds
 
 

@@ -44,6 +44,7 @@ class Model:
         self.events: deque[str] = deque(maxlen=REMEMBERED)
         self.may_repeat: set[str] = set()
         """Sends whose callers allowed that they are carried out once in each session."""
+        self._broken: Broken | None = None
         self._never: set[str] = set()
         self._newest_ack_id: dict[str, int] = defaultdict(int)
         self._request: tuple[str, int] | None = None
@@ -60,9 +61,15 @@ class Model:
         self.events.append(f"{trio.current_time():10.4f} {event}")
 
     def fail(self, what: str) -> Broken:
-        """Make the error for a broken promise."""
+        """Make the error for a broken promise, and keep it: raised within the emulator, it would not get out of there."""
         self.note(f"BROKEN: {what}")
-        return Broken(what)
+        self._broken = self._broken or Broken(what)
+        return self._broken
+
+    def check(self) -> None:
+        """Raise the error that was made first, if there was one."""
+        if self._broken is not None:
+            raise self._broken
 
     # What callers are told
 
@@ -152,6 +159,7 @@ class Listener:
     def take(self, item: GroupMessage | ServerMessage | Gap) -> None:
         """Take what came next."""
         model = self._model
+        model.check()
         if isinstance(item, Gap):
             model.note(f"{self.what} hear {item}")
             if item.unreadable:

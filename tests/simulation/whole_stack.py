@@ -21,7 +21,7 @@ import trio
 from trio_webpubsub.emulator import HubLimits, open_emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.service import Service, ServiceError, open_service
-from trio_webpubsub.testing import Fault, SimulatedNetwork, play, random_faults, simulate
+from trio_webpubsub.testing import FAULT_KINDS, Fault, SimulatedNetwork, play, random_faults, simulate
 
 from .actor import HUB, ROOM, Actor
 from .model import Broken, Model
@@ -65,7 +65,13 @@ class Failed(AssertionError):
 
 def plan(seed: int, count: int = FAULTS) -> list[Fault]:
     """Give the faults of a seed. What hurts only who connects just then comes with a reason to connect."""
-    faults = random_faults(seed, count, within=TROUBLE, clients=(*NAMES, "rest"))
+    clients = (*NAMES, "rest")
+    # One kind for each seed by turns, so that none is left to chance alone.
+    turn = FAULT_KINDS[seed % len(FAULT_KINDS)]
+    faults = [
+        *random_faults(seed, 2, within=TROUBLE, clients=clients, kinds=[turn]),
+        *random_faults(seed + 1, count - 2, within=TROUBLE, clients=clients),
+    ]
     chance = random.Random(f"reasons of {seed}")
     reasons = [
         Fault(fault.at + 0.05, chance.choice(("reset", "forget_session")), fault.client)
@@ -166,6 +172,7 @@ async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, m
             raise model.fail(f"left behind by clients that ended normally: {left}")
     if network.links:
         raise model.fail(f"links that nobody closed: {network.links}")
+    model.check()
     return Outcome(
         digest=network.digest,
         faults=len(faults),
