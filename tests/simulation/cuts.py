@@ -23,6 +23,7 @@ from .whole_stack import RELIABLE
 HUB = "chat"
 NAME = "ann"
 HOW: tuple[Literal["reset", "eof", "silence"], ...] = ("reset", "eof", "silence")
+LATENCY = 0.01
 RECOVERED = 10.0
 """Virtual seconds that a cut may cost, with a keep-alive of 2 and 3 seconds."""
 
@@ -72,13 +73,13 @@ def run(cut: Cut) -> None:
         AssertionError: it was not as if there had been none, or took too long.
     """
     limit = session(cut.subprotocol).seconds + RECOVERED
-    simulate(_main, SimulatedNetwork(), cut.subprotocol, cut, limit, seed=0)
+    simulate(_main, SimulatedNetwork(latency=LATENCY), cut.subprotocol, cut, limit, seed=0)
 
 
 @lru_cache
 def session(subprotocol: Subprotocol) -> Session:
     """Find out how the session goes without a cut."""
-    network = _Recording()
+    network = _Recording(latency=LATENCY)
     seconds = simulate(_main, network, subprotocol, None, 60.0, seed=0)
     assert network.recorded is not None
     codec = codec_for(subprotocol)
@@ -161,7 +162,7 @@ async def _main(network: SimulatedNetwork, subprotocol: Subprotocol, cut: Cut | 
                 async for message in client.messages(gaps=True):
                     listener.take(message)
 
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(1)
             if isinstance(network, _Recording):
                 network.recorded = {"up": bytearray(), "down": bytearray()}
             if cut is not None:
@@ -204,9 +205,16 @@ async def _script(client: Client, service: Service, model: Model) -> None:
     await service.send_to_user(NAME, b"server:3")
     await refused(partial(client.send_event, "nobody", "hears"))
     await refused(partial(client.invoke_event, "nobody", "answers"))
+    with trio.move_on_after(LATENCY):
+        await refused(partial(client.invoke_event, "nobody", "has time to answer"))
     async with trio.open_nursery() as nursery:
         for number in range(4):
             nursery.start_soon(client.send_to_group, "a", f"burst:{number}")
+    await trio.sleep(0.9)
+    async with trio.open_nursery() as nursery:
+        for number in range(10):  # while what came before is confirmed
+            nursery.start_soon(client.send_to_group, "a", f"more:{number}")
+            await trio.sleep(0.02)
     await trio.sleep(4)  # sequence acks, pings and pongs
     await client.leave_group("a")
 

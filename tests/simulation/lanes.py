@@ -129,15 +129,15 @@ def until_it_fails(seconds: float) -> Summary:
     """Do runs of all lanes by turns, here, until one fails or the time is over."""
     core_seeds, whole_seeds = count(), count()
     cut_cases = chain.from_iterable(zip(*(list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS), strict=False))
-    cancelled = iter(cancellations.CASES)
+    cancelled = reversed(cancellations.CASES)  # whole clients first
     total = Summary()
     end = time.monotonic() + seconds
     while not total.failures and time.monotonic() < end:
         for lane, cases in (
+            (cancellation, islice(cancelled, 1)),
             (core_seed, islice(core_seeds, 50)),
             (whole_stack_seed, islice(whole_seeds, 10)),
             (cut, islice(cut_cases, 10)),
-            (cancellation, islice(cancelled, 1)),
         ):
             total += _run_chunk(lane, cases)
             if total.failures:

@@ -80,9 +80,10 @@ class Listener:
         """How much gets through at most, in each direction of every connection; `slow_down` sets it."""
         self._stopping = trio.Event()
         self._connections: dict[HttpConnection, trio.CancelScope] = {}
-        self._wires: set[CuttableStream] = set()
-        self._websockets: set[WebSocketRequest] = set()
-        self._silenced: set[trio.CancelScope] = set()
+        # Dicts and no sets, so that a simulation always finds the same order.
+        self._wires: dict[CuttableStream, None] = {}
+        self._websockets: dict[WebSocketRequest, None] = {}
+        self._silenced: dict[trio.CancelScope, None] = {}
         self._one_ended = trio.lowlevel.ParkingLot()
 
     async def serve(
@@ -151,7 +152,7 @@ class Listener:
         try:
             with trio.CancelScope() as scope:
                 self._connections[http] = scope
-                self._wires.add(wire)
+                self._wires[wire] = None
                 try:
                     await self._serve(http, wire)
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -162,7 +163,7 @@ class Listener:
                 await self._swallow(stream)
         finally:
             del self._connections[http]
-            self._wires.discard(wire)
+            del self._wires[wire]
             self._one_ended.unpark_all()
             wire.cut()  # what is still called on its WebSocket comes too late, and does nothing
             with trio.CancelScope(shield=True):
@@ -253,7 +254,7 @@ class Listener:
     async def _serve_websocket(self, head: Request, http: HttpConnection, wire: CuttableStream) -> None:
         async with trio.open_nursery() as nursery:
             request = WebSocketRequest(head, http, wire, nursery, self._limits)
-            self._websockets.add(request)
+            self._websockets[request] = None
             failed = False
             try:
                 try:
@@ -265,16 +266,16 @@ class Listener:
                     _logger.exception("a WebSocket handler failed")
                 await request.finish(failed=failed)
             finally:
-                self._websockets.discard(request)
+                del self._websockets[request]
             nursery.cancel_scope.cancel()
 
     async def _swallow(self, stream: trio.abc.Stream) -> None:
         """Keep a silenced connection as it is, until the peer ends it or we stop."""
         with trio.CancelScope() as scope:
-            self._silenced.add(scope)
+            self._silenced[scope] = None
             try:
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     while not self._stopping.is_set() and await stream.receive_some():
                         pass
             finally:
-                self._silenced.discard(scope)
+                del self._silenced[scope]

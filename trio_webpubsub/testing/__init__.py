@@ -8,6 +8,7 @@ repeated byte by byte. `cancel_at` cancels a call at a checkpoint of one's choic
 
 from .cancellation import cancel_at
 from .determinism import seeded, simulate
+from .factories import OpenClient, OpenService
 from .faults import FAULT_KINDS, Fault, FaultKind, play, random_faults
 from .link import Direction, LinkCut
 from .network import ProviderFault, SimulatedNetwork
@@ -18,6 +19,8 @@ __all__ = [
     "Fault",
     "FaultKind",
     "LinkCut",
+    "OpenClient",
+    "OpenService",
     "ProviderFault",
     "SimulatedNetwork",
     "cancel_at",

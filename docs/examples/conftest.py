@@ -1,0 +1,1 @@
+pytest_plugins = ["trio_webpubsub.testing.pytest_plugin"]
