@@ -25,7 +25,7 @@ PARTS = {
     "service": {"protocol", "httpx"} | ABOVE_PROTOCOL,
     "webhooks": {"protocol"} | ABOVE_PROTOCOL,
     "emulator": {"protocol", "listener", "httpx"} | ABOVE_PROTOCOL,
-    "testing": {"emulator", "client", "service", "webhooks"} | ABOVE_PROTOCOL,
+    "testing": {"protocol", "emulator", "client", "service", "webhooks"} | ABOVE_PROTOCOL,
     PACKAGE: {"protocol", "client"} | ABOVE_PROTOCOL,
 }
 """What each part may import: parts of the package and other libraries; itself and the standard library always."""
@@ -45,7 +45,8 @@ ALLOWED_IN_ONE_MODULE = {
     "emulator.directory": {"jwt"},
     "emulator.rest_requests": {"msgspec"},
     "service.spans": {"opentelemetry"},
-    "testing.pytest_plugin": {"pytest"},
+    "testing.determinism": {"opentelemetry", "trio_websocket"},
+    "testing.pytest_plugin": {"pytest", "pytest_trio"},
 }
 
 PURE = ("protocol", "emulator.hub")
@@ -203,6 +204,12 @@ def test_importing_the_package_loads_the_client_only() -> None:
     unwanted |= {f"{PACKAGE}.{name}" for name in others}
     assert PACKAGE in loaded
     assert unwanted.isdisjoint(loaded)
+
+
+def test_testing_is_imported_without_pytest() -> None:
+    missing = "sys.modules.update(dict.fromkeys(('pytest', '_pytest', 'pytest_trio')))"
+    program = f"import sys; {missing}; import {PACKAGE}.testing"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_readme_and_continuous_integration_run_the_same_tests() -> None:

@@ -32,7 +32,7 @@ from .model import Listener, Model
 
 HUB = "chat"
 ROOM = "room"
-ACTIONS = 14
+ACTIONS = 10
 SMALL_BUFFER = 8
 MAX_PENDING = 6
 THE_CLIENTS_OWN = 7

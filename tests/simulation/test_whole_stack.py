@@ -68,7 +68,7 @@ def test_the_promise_holds_where_it_once_did_not(line: str) -> None:
 
 
 def test_a_failing_run_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_stack, "SETTLED", -1.0)
+    monkeypatch.setattr(whole_stack, "SETTLED", 0.0)
     plan = [Fault(3.0, "reset", "ann")]
     with pytest.raises(whole_stack.Failed) as caught:
         whole_stack.run(7, plan)

@@ -42,7 +42,7 @@ LONGEST = 600.0
 PROMPT = 45.0
 """Virtual seconds for a send when all seems well: a link may be dead, and that not be noticed yet (30)."""
 QUIET = 2.0
-REQUESTS = 15
+REQUESTS = 12
 TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
 
 

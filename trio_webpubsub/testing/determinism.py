@@ -6,7 +6,7 @@ import itertools
 import os
 import random
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -34,6 +34,7 @@ def seeded(seed: int) -> Generator[None]:
     Args:
         seed: any number.
     """
+    _load_what_takes_random_bytes()
     scheduler: Any = _scheduler
     before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate(), random.getstate(), os.urandom  # noqa: SLF001
     numbers = trio_websocket.WebSocketConnection.CONNECTION_ID
@@ -51,6 +52,13 @@ def seeded(seed: int) -> Generator[None]:
         random.setstate(before[2])
         os.urandom = before[3]
         trio_websocket.WebSocketConnection.CONNECTION_ID = numbers
+
+
+def _load_what_takes_random_bytes() -> None:
+    """Import now what a service client imports on its first call, since its modules take random bytes of their own."""
+    with suppress(ImportError):
+        import opentelemetry.propagate
+        import opentelemetry.trace.propagation  # noqa: F401
 
 
 def simulate(main: Callable[..., Awaitable[T]], *args: Any, seed: int) -> T:

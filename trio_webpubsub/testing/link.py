@@ -297,8 +297,11 @@ class LinkStream(MemoryStream):
                 arrival = way.arrival()
                 if arrival <= trio.current_time():
                     return way.take(_RECEIVE_SIZE if max_bytes is None else max_bytes)
-                with trio.CancelScope(deadline=arrival):
+                if arrival == math.inf:
                     await way.changed.park()
+                else:
+                    with trio.CancelScope(deadline=arrival):
+                        await way.changed.park()
 
     # What `MemoryStream` does at once takes its way through the network here.
 

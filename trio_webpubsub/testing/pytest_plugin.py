@@ -16,10 +16,10 @@ import pytest_trio
 import trio
 from trio.testing import MockClock
 
-from trio_webpubsub import Client, open_client
-from trio_webpubsub.emulator import Emulator, open_emulator
-from trio_webpubsub.service import Service, open_service
-
+from ..client.client import Client
+from ..client.opening import open_client
+from ..emulator import Emulator, open_emulator
+from ..service import Service, open_service
 from .determinism import seeded
 from .factories import HUB, OpenClient, OpenService
 from .network import SimulatedNetwork
