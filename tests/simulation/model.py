@@ -95,10 +95,10 @@ class Model:
     # The hub from inside
 
     def _watch(self, hub: Hub) -> None:
-        receive, deliver, opened = hub.receive, hub._deliver, hub.transport_opened
+        receive, deliver, opened = hub.receive, hub._deliveries.deliver, hub.transport_opened
 
         def watched_receive(transport: int, message: wire.Upstream, *, now: float) -> Any:
-            connection = hub._attached.get(transport)
+            connection = hub._lifetimes.attached.get(transport)
             if connection is not None and isinstance(message, wire.SendToGroup) and message.ack_id is not None:
                 self._request = connection.id, message.ack_id
             try:
@@ -106,12 +106,12 @@ class Model:
             finally:
                 self._request = None
 
-        def watched_deliver(message: wire.DataMessage, connections: Iterable[Any], *args: Any) -> None:
+        def watched_deliver(message: wire.DataMessage, connections: Iterable[Any], *args: Any, **options: Any) -> None:
             connections = list(connections)
             text = text_of(message.payload.body)
             self._execute(text)
             before = {each.id: each.session.unconfirmed._newest for each in connections if each.session is not None}
-            deliver(message, connections, *args)
+            deliver(message, connections, *args, **options)
             for each in connections:
                 if each.session is not None and (number := each.session.unconfirmed._newest) > before[each.id]:
                     self.numbered[each.id].append(Numbered(number, text, message.group))
@@ -124,7 +124,7 @@ class Model:
             return opened(transport)
 
         hub.receive = watched_receive  # type: ignore[method-assign]
-        hub._deliver = watched_deliver  # type: ignore[method-assign]
+        hub._deliveries.deliver = watched_deliver  # type: ignore[method-assign]
         hub.transport_opened = watched_opened  # type: ignore[method-assign]
 
     def _execute(self, text: str) -> None:

@@ -261,9 +261,9 @@ MUTANTS = [
     # The service's side, which the promise needs as well
     Mutant(
         "the hub runs an ack id twice",
-        "emulator/hub/hub.py",
-        "if ack_id is not None and not connection.ack_ids.remember(ack_id):",
-        "if ack_id is not None and not connection.ack_ids.remember(ack_id) and False:",
+        "emulator/hub/requests.py",
+        "elif request.ack_id is not None and not connection.ack_ids.remember(request.ack_id):",
+        "elif False:",
     ),
     Mutant(
         "the hub replays too little",
@@ -274,9 +274,8 @@ MUTANTS = [
     Mutant(
         "the hub does not take over a half-open link",
         "emulator/hub/hub.py",
-        "            effects.append(Abort(connection.transport))\n            self._detach(connection, connection.transport)\n"
-        "        self._expiries",
-        '            return [Close(transport, 1013, "busy")]\n        self._expiries',
+        "            effects.append(Abort(connection.transport))\n            self._lifetimes.detach",
+        '            return [Close(transport, 1013, "busy")]\n            self._lifetimes.detach',
     ),
 ]
 
