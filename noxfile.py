@@ -171,13 +171,20 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """Run the simulated network for longer than the tests do."""
-    run_directory(session, "tests/simulation")
-
-
-def run_directory(session: nox.Session, directory: str) -> None:
-    """Run the tests in a directory, if the project has it yet."""
-    if not Path(directory).is_dir():
-        session.skip(f"there is no {directory} yet")
+    """Simulate networks and services that fail, with fresh seeds: ``-- --hours 1``, or ``-- --seed N`` for one again."""
     session.install("--editable", ".", *group("test"))
-    session.run("python", "-m", "pytest", directory, *session.posargs)
+    session.run("python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant defects in copies of the package, and see whether the simulation notices each of them."""
+    session.install("--editable", ".", *group("test"))
+    session.run("python", "-m", "tests.simulation.mutants", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Break real connections on this machine, over TCP and TLS, some thousands of times."""
+    session.install("--editable", ".", *group("test"))
+    session.run("python", "-m", "tests.simulation.chaos", *session.posargs)
