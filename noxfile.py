@@ -171,7 +171,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """Simulate networks and services that fail, with fresh seeds: ``-- --hours 1``, or ``-- --seed N`` for one again."""
+    """Simulate networks and services that fail, for ``-- --hours 1``, or one run again with ``-- --seed N``."""
     session.install("--editable", ".", *group("test"))
     session.run("python", "-m", "tests.simulation", *session.posargs)
 

@@ -45,7 +45,7 @@ ALLOWED_IN_ONE_MODULE = {
     "emulator.directory": {"jwt"},
     "emulator.rest_requests": {"msgspec"},
     "service.spans": {"opentelemetry"},
-    "testing.determinism": {"opentelemetry", "trio_websocket"},
+    "testing.determinism": {"trio_websocket"},
     "testing.pytest_plugin": {"pytest", "pytest_trio"},
 }
 

@@ -16,9 +16,8 @@ async def test_a_ping_that_comes_after_our_close_harms_nobody(autojump_clock: Mo
     network = SimulatedNetwork(latency=0.3)
     async with open_emulator(in_memory=True, listener_limits=Limits(ping_interval=1)) as emulator:
         url = emulator.client_url("chat")
-        async with open_client(url, connector=network.connector(emulator)) as client:
-            async with client.group_messages("g"):
-                await trio.sleep(2 + tenths / 10)
+        async with open_client(url, connector=network.connector(emulator)) as client, client.group_messages("g"):
+            await trio.sleep(2 + tenths / 10)
         await trio.sleep(1)
         assert emulator.connections("chat") == []
     assert network.links == []

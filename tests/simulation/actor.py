@@ -28,7 +28,7 @@ from trio_webpubsub.emulator import Emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.testing import SimulatedNetwork, cancel_at
 
-from .model import Listener, Model
+from .model import Listener, Model, Numbered
 
 HUB = "chat"
 ROOM = "room"
@@ -90,11 +90,21 @@ class Actor:
             server = client.server_messages(gaps=True)
             slow = client.group_messages(ROOM, join=False, gaps=True, buffer=SMALL_BUFFER, overflow="drop_oldest")
             listening.start_soon(self._watch, client.lifecycle())
-            listening.start_soon(self._listen, everything, "messages", lambda _: True)
-            listening.start_soon(self._listen, server, "server messages", lambda one: one.group is None)
-            listening.start_soon(self._listen, slow, "slow consumer", lambda one: one.group == ROOM, 0.7)
+
+            def everything_wanted(_: Numbered) -> bool:
+                return True
+
+            def of_the_server(one: Numbered) -> bool:
+                return one.group is None
+
+            def of_the_room(one: Numbered) -> bool:
+                return one.group == ROOM
+
+            listening.start_soon(self._listen, everything, "messages", everything_wanted)
+            listening.start_soon(self._listen, server, "server messages", of_the_server)
+            listening.start_soon(self._listen, slow, "slow consumer", of_the_room, 0.7)
             async with client.group_messages(ROOM, gaps=True) as room:
-                listening.start_soon(self._listen, room, "messages of the room", lambda one: one.group == ROOM)
+                listening.start_soon(self._listen, room, "messages of the room", of_the_room)
                 yield self
                 listening.cancel_scope.cancel()
 
@@ -109,7 +119,7 @@ class Actor:
             self._news.append(one)
 
     async def _listen(
-        self, subscription: Subscription[Any], what: str, wants: Callable[[Any], bool], pause: float = 0.0
+        self, subscription: Subscription[Any], what: str, wants: Callable[[Numbered], bool], pause: float = 0.0
     ) -> None:
         listener = Listener(self._model, self.name, what, wants)
         self._listeners.append(listener)

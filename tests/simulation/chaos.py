@@ -1,7 +1,7 @@
 """``python -m tests.simulation.chaos``: real TCP and TLS on loopback, with resets, ends and stalls, on the real clock.
 
-Not repeatable to the byte, as nothing real is. Every client listens to all that all of them say, through one broken link
-after another; what it hears is checked, and that memory, descriptors and tasks do not grow.
+Not repeatable to the byte, as nothing real is. Every client listens to all that all of them say, through one broken
+link after another; what it hears is checked, and that memory, descriptors and tasks do not grow.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -109,7 +110,7 @@ async def run(reconnects: int, *, tls: bool) -> str:
                 _break_one(emulator)
             senders.cancel()
         with trio.fail_after(LONGEST):
-            while not all(each.heard == sent for each in listeners):
+            while not all(each.heard == sent for each in listeners):  # noqa: ASYNC110
                 await trio.sleep(0.1)
         last = await _footprint_at_rest(listeners)
         nursery.cancel_scope.cancel()
@@ -129,7 +130,7 @@ async def run(reconnects: int, *, tls: bool) -> str:
 async def _footprint_at_rest(listeners: list[Listener]) -> Footprint:
     """Measure when all are connected, and the service has noticed the end of every old link."""
     with trio.fail_after(LONGEST):
-        while not all(each.client.state == "connected" for each in listeners):
+        while not all(each.client.state == "connected" for each in listeners):  # noqa: ASYNC110
             await trio.sleep(0.1)
     await trio.sleep(REST)
     return footprint()
@@ -184,7 +185,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     for tls in (False, True):
-        print(trio.run(lambda tls=tls: run(options.reconnects // 2, tls=tls)), flush=True)
+        print(trio.run(partial(run, options.reconnects // 2, tls=tls)), flush=True)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Literal, NamedTuple
@@ -170,7 +170,7 @@ async def _main(network: SimulatedNetwork, subprotocol: Subprotocol, cut: Cut | 
             start = trio.current_time()
             with trio.fail_after(limit):
                 await _script(client, service, model)
-                while listener.missing or client.state != "connected" or client.statistics().pending_sends:
+                while listener.missing or client.state != "connected" or client.statistics().pending_sends:  # noqa: ASYNC110
                     await trio.sleep(0.1)
             seconds = trio.current_time() - start
             if client.statistics().reconnects:
@@ -185,9 +185,9 @@ async def _main(network: SimulatedNetwork, subprotocol: Subprotocol, cut: Cut | 
 async def _script(client: Client, service: Service, model: Model) -> None:
     """Say and hear everything that can be said in a session."""
 
-    async def refused(call: partial[object]) -> None:
+    async def refused(call: Callable[[], Awaitable[object]]) -> None:
         try:
-            await call()  # type: ignore[misc]
+            await call()
         except (SendFailed, InvocationFailed):
             return
         raise model.fail("nobody handles events here, and yet one was handled")

@@ -61,7 +61,7 @@ class Model:
         self.events.append(f"{trio.current_time():10.4f} {event}")
 
     def fail(self, what: str) -> Broken:
-        """Make the error for a broken promise, and keep it: raised within the emulator, it would not get out of there."""
+        """Make the error for a broken promise, and keep it: raised within the emulator, it would not get out."""
         self.note(f"BROKEN: {what}")
         self._broken = self._broken or Broken(what)
         return self._broken

@@ -1,7 +1,7 @@
 """Can the checker see? ``python -m tests.simulation.mutants`` plants defects in a copy of the package, one at a time.
 
-Each has to be noticed by a simulation that is bounded in time, on one processor. Every mutant breaks something real that
-the promise rests on. The list and the result stand in the documentation (docs/topics/guarantees.rst).
+Each has to be noticed by a simulation that is bounded in time, on one processor. Every mutant breaks something real
+that the promise rests on. The list and the result stand in the documentation (docs/topics/guarantees.rst).
 """
 
 from __future__ import annotations
@@ -217,7 +217,8 @@ MUTANTS = [
         also=(
             (
                 "_shell/frame_stream.py",
-                "            # Cancelled: how much got out is unknown. The shield lets the reason for this be what is raised.\n"
+                "            # Cancelled: how much got out is unknown. "
+                "The shield lets the reason for this be what is raised.\n"
                 "            self._die()\n            with trio.CancelScope(shield=True):\n"
                 "                await trio.aclose_forcefully(self._inner)\n            raise\n",
                 "            self.queued_bytes = 0\n            raise\n",

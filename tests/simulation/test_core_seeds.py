@@ -9,7 +9,7 @@ from . import lanes
 SEEDS = 20_000
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # real seconds, on a machine that may have other things to do
 def test_the_promise_holds_in_random_histories() -> None:
     total = lanes.in_parallel([(lanes.core_seed, range(SEEDS))])
     assert total.failures == []

@@ -29,7 +29,7 @@ class KeptPlan(msgspec.Struct):
     faults: list[Fault]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # real seconds, on a machine that may have other things to do
 def test_the_promise_holds_under_the_faults_of_many_seeds() -> None:
     planned = {fault.kind for seed in range(SEEDS) for fault in whole_stack.plan(seed)}
     assert planned == set(FAULT_KINDS)
@@ -75,7 +75,8 @@ def test_a_failing_run_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch)
     report = str(caught.value)
     assert report.startswith("seed 7: Broken(")
     assert f"    {plan[0]},\n" in report
-    assert "cut reset" in report
+    assert "last events in the network:\n    " in report
+    assert "last events of the script:\n    " in report
     assert report.endswith(f"again: {whole_stack.command(7, plan)}")
     assert msgspec.json.decode(shlex.split(report)[-1], type=list[Fault]) == plan
 

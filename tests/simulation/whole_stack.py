@@ -18,6 +18,7 @@ from functools import partial
 import msgspec
 import trio
 
+from trio_webpubsub._shell.groups import leaves
 from trio_webpubsub.emulator import HubLimits, open_emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.service import Service, ServiceError, open_service
@@ -35,8 +36,8 @@ HURTS_WHO_CONNECTS = ("refuse", "stall", "blackhole", "provider_raises", "provid
 TROUBLE = 25.0
 """Virtual seconds in which faults begin."""
 SETTLED = 90.0
-"""Virtual seconds after the last fault in which all must be well again: the longest pause between two tries (30), a dead
-link noticed (30), a connect and a URL that took too long (10 each), and the ack of what was written last."""
+"""Virtual seconds after the last fault in which all must be well again: the longest pause between two tries (30), a
+dead link noticed (30), a connect and a URL that took too long (10 each), and the ack of what was written last."""
 LONGEST = 600.0
 """Virtual seconds for all of it: a run that spins for ever ends here."""
 PROMPT = 45.0
@@ -131,10 +132,8 @@ def command(seed: int, faults: Sequence[Fault]) -> str:
 
 def innermost(error: BaseException) -> BaseException:
     """Give the error that matters in a group, which is the checker's if there is one."""
-    while isinstance(error, BaseExceptionGroup):
-        broken = [each for each in error.exceptions if isinstance(each, Broken)]
-        error = broken[0] if broken else error.exceptions[0]
-    return error
+    errors = list(leaves(error))
+    return next((each for each in errors if isinstance(each, Broken)), errors[0])
 
 
 async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, models: list[Model]) -> Outcome:
@@ -204,7 +203,7 @@ async def _serve(service: Service, chance: random.Random, model: Model) -> None:
 async def _settle(actors: Sequence[Actor], model: Model) -> None:
     """Wait until all are well."""
     with trio.move_on_after(SETTLED):
-        while not all(actor.is_settled for actor in actors):
+        while not all(actor.is_settled for actor in actors):  # noqa: ASYNC110
             await trio.sleep(0.5)
         return
     for actor in actors:

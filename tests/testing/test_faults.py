@@ -6,7 +6,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_webpubsub import ConnectAttemptFailed, Connected, Disconnected, Lifecycle, Recovered, open_client
+from trio_webpubsub import (
+    ConnectAttemptFailed,
+    Connected,
+    Disconnected,
+    Lifecycle,
+    Recovered,
+    Subscription,
+    open_client,
+)
 from trio_webpubsub.emulator import Emulator, open_emulator
 from trio_webpubsub.testing import FAULT_KINDS, Fault, FaultKind, SimulatedNetwork, play, random_faults
 
@@ -16,6 +24,11 @@ HARMLESS: set[FaultKind] = {
 }
 """Kinds that do not break the link of a client which has nothing to do."""
 SESSION_LOST: set[FaultKind] = {"forget_session", "restart_without_state"}
+
+
+async def keep(news: Subscription[Lifecycle], where: list[Lifecycle]) -> None:
+    async for one in news:
+        where.append(one)  # noqa: PERF401 - all but the last would be lost when this is cancelled
 
 
 @pytest.mark.parametrize("client", ["ann", None])
@@ -36,11 +49,7 @@ async def test_a_client_gets_over_every_kind_of_fault(
         ):
             watching = ann.lifecycle()
 
-            @nursery.start_soon
-            async def watch() -> None:
-                async for one in watching:
-                    news.append(one)
-
+            nursery.start_soon(keep, watching, news)
             code = {"close": 1012, "refuse": 503}.get(kind, 0)
             await play([Fault(5.0, kind, client, 15.0, code)], network, emulator, hub="chat")
             await trio.sleep(120)

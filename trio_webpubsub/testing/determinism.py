@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, TypeVar
 
 import trio
@@ -17,7 +18,7 @@ from .._shell.clock import start_wall_clock
 
 # Private to trio, which has no public switch for it (trio's issue 2675). Hypothesis sets the same flag in the same way.
 # A test runs the same seeds in two processes and compares every byte, so that a trio in which this is gone is noticed.
-from trio._core import _run as _scheduler  # isort: skip
+from trio._core import _run as _scheduler  # isort: skip # pyright: ignore[reportPrivateUsage]
 
 EPOCH = 1_767_225_600.0
 """What time it is when a seeded run starts: 1 January 2026, in seconds since 1970."""
@@ -57,8 +58,8 @@ def seeded(seed: int) -> Generator[None]:
 def _load_what_takes_random_bytes() -> None:
     """Import now what a service client imports on its first call, since its modules take random bytes of their own."""
     with suppress(ImportError):
-        import opentelemetry.propagate
-        import opentelemetry.trace.propagation  # noqa: F401
+        for module in ("opentelemetry.propagate", "opentelemetry.trace.propagation"):
+            import_module(module)
 
 
 def simulate(main: Callable[..., Awaitable[T]], *args: Any, seed: int) -> T:

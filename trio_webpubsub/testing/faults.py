@@ -131,9 +131,7 @@ async def _happen(fault: Fault, network: SimulatedNetwork, emulator: Emulator, h
         await trio.sleep(fault.seconds)
 
 
-def _inject(  # noqa: C901, PLR0911, PLR0912 - one line for each kind
-    fault: Fault, network: SimulatedNetwork, emulator: Emulator, hub: str
-) -> AbstractContextManager[object]:
+def _inject(fault: Fault, network: SimulatedNetwork, emulator: Emulator, hub: str) -> AbstractContextManager[object]:
     """Let a fault begin; those that last end with the block."""
     name = fault.client
     match fault.kind:

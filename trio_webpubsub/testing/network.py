@@ -135,7 +135,6 @@ class SimulatedNetwork:
             provider: gives the URL.
             name: whose it is.
         """
-
         last: str | None = None
 
         async def provide() -> str:
@@ -188,8 +187,8 @@ class SimulatedNetwork:
     def partition(self, name: str | None = None, direction: Direction | Literal["both"] = "both") -> Generator[None]:
         """Hold everything back while the block lasts: nothing arrives, nobody is told, nobody gets a connection.
 
-        What was sent meanwhile arrives when the block ends, if its link was not given up. With ``"down"`` a client hears
-        nothing, but is heard; with ``"up"`` the other way round.
+        What was sent meanwhile arrives when the block ends, if its link was not given up. With ``"down"`` a client
+        hears nothing, but is heard; with ``"up"`` the other way round.
         """
         directions: Sequence[Direction] = ("up", "down") if direction == "both" else (direction,)
         affected = self._all_conditions(name)

@@ -1,4 +1,6 @@
-"""Fixtures for pytest with pytest-trio: ``pytest_plugins = ["trio_webpubsub.testing.pytest_plugin"]`` in a ``conftest.py``.
+"""Fixtures for pytest with pytest-trio.
+
+To be had with ``pytest_plugins = ["trio_webpubsub.testing.pytest_plugin"]`` in the ``conftest.py`` of a project.
 
 Nothing is active but the fixtures that a test asks for. They need a virtual clock: pytest-trio's fixture
 ``autojump_clock``, which every test has to ask for itself. All that is left to chance follows from the fixture
@@ -7,12 +9,12 @@ Nothing is active but the fixtures that a test asks for. They need a virtual clo
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
-import pytest_trio
+import pytest_trio  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs]
 import trio
 from trio.testing import MockClock
 
@@ -24,6 +26,14 @@ from .determinism import seeded
 from .factories import HUB, OpenClient, OpenService
 from .network import SimulatedNetwork
 
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def _trio_fixture(function: _Function) -> _Function:
+    """Make a fixture that runs inside of trio, whether or not async fixtures do so by themselves."""
+    library: Any = pytest_trio  # which has no types
+    return cast("_Function", library.trio_fixture(function))
+
 
 @pytest.fixture
 def webpubsub_seed() -> int:
@@ -31,7 +41,7 @@ def webpubsub_seed() -> int:
     return 0
 
 
-@pytest_trio.trio_fixture
+@_trio_fixture
 async def webpubsub_network(autojump_clock: MockClock, webpubsub_seed: int) -> AsyncGenerator[SimulatedNetwork]:
     """A perfect network, and the handles to make it a bad one.
 
@@ -45,9 +55,9 @@ async def webpubsub_network(autojump_clock: MockClock, webpubsub_seed: int) -> A
         yield SimulatedNetwork(webpubsub_seed)
 
 
-@pytest_trio.trio_fixture
-async def webpubsub_emulator(webpubsub_network: SimulatedNetwork) -> AsyncGenerator[Emulator]:
-    """An emulator in memory."""
+@_trio_fixture
+async def webpubsub_emulator(webpubsub_network: SimulatedNetwork) -> AsyncGenerator[Emulator]:  # noqa: ARG001
+    """An emulator in memory. It asks for the network since that makes the ids follow from the seed."""
     async with open_emulator(in_memory=True) as emulator:
         yield emulator
 
