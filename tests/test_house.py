@@ -46,7 +46,7 @@ ALLOWED_IN_ONE_MODULE = {
     "emulator.rest_requests": {"msgspec"},
     "service.spans": {"opentelemetry"},
     "testing.determinism": {"trio_websocket"},
-    "testing.pytest_plugin": {"pytest", "pytest_trio"},
+    "testing.pytest_plugin": {"pytest"},
 }
 
 PURE = ("protocol", "emulator.hub")

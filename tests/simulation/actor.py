@@ -104,7 +104,8 @@ class Actor:
             listening.start_soon(self._listen, server, "server messages", of_the_server)
             listening.start_soon(self._listen, slow, "slow consumer", of_the_room, 0.7)
             async with client.group_messages(ROOM, gaps=True) as room:
-                listening.start_soon(self._listen, room, "messages of the room", of_the_room)
+                # It is cancelled below, before the room is closed.
+                listening.start_soon(self._listen, room, "messages of the room", of_the_room)  # noqa: ASYNC111
                 yield self
                 listening.cancel_scope.cancel()
 

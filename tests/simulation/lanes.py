@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from trio_webpubsub.testing import Fault
 
 from . import cancellations, core, cuts, whole_stack
+from .model import Hangs
+from .whole_stack import FINDINGS
 
 CHUNK = 10
 """Runs that a process does before it reports."""
@@ -56,7 +58,7 @@ def core_seed(seed: int) -> Summary:
     """Run session and hub back to back."""
     try:
         core.run(seed)
-    except (Exception, Hangs) as error:  # noqa: BLE001 - whatever it is, it is a finding
+    except FINDINGS as error:
         return Summary(
             1, failures=[f"core seed {seed}: {error!r}\nagain: python -m tests.simulation --core-seed {seed}"]
         )
@@ -76,9 +78,7 @@ def cut(case: cuts.Cut) -> Summary:
     """Run the scripted session with one cut."""
     try:
         cuts.run(case)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except FINDINGS as error:
         return Summary(1, failures=[f"{case}: {whole_stack.innermost(error)!r}"])
     return Summary(1, 1)
 
@@ -87,9 +87,7 @@ def cancellation(case: cancellations.Case) -> Summary:
     """Cancel something at every checkpoint."""
     try:
         return Summary(cancellations.run(case))
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except FINDINGS as error:
         return Summary(1, failures=[f"{case}: {whole_stack.innermost(error)!r}"])
 
 
@@ -180,10 +178,6 @@ def _run_chunk(lane: Lane, cases: Iterable[Any]) -> Summary:
         if total.failures:
             break
     return total
-
-
-class Hangs(BaseException):
-    """A run did not come to its end in real time, though its clock is a virtual one."""
 
 
 @contextmanager

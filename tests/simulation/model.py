@@ -24,6 +24,10 @@ class Broken(AssertionError):
     """The promise was broken."""
 
 
+class Hangs(BaseException):
+    """A run did not come to its end in real time, though its clock is a virtual one."""
+
+
 class Numbered(NamedTuple):
     """A message that the hub numbered for one connection."""
 

@@ -25,7 +25,7 @@ from trio_webpubsub.service import Service, ServiceError, open_service
 from trio_webpubsub.testing import FAULT_KINDS, Fault, SimulatedNetwork, play, random_faults, simulate
 
 from .actor import HUB, ROOM, Actor
-from .model import Broken, Model
+from .model import Broken, Hangs, Model
 
 NAMES = ("ann", "bob", "cat")
 RELIABLE: tuple[Subprotocol, ...] = ("json.reliable.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1")
@@ -45,6 +45,10 @@ PROMPT = 45.0
 QUIET = 2.0
 REQUESTS = 12
 TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
+
+
+FINDINGS = (Exception, BaseExceptionGroup, Hangs)
+"""Whatever comes out of a run, it is a broken promise."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,7 @@ def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
     models: list[Model] = []
     try:
         return simulate(_main, seed, faults, network, models, seed=seed)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except FINDINGS as error:
         raise Failed(report(seed, faults, network, models, error)) from innermost(error)
 
 
@@ -145,7 +147,7 @@ async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, m
         models.append(model)
         rest = network.connector(emulator, "rest")
         async with AsyncExitStack() as stack:
-            stack.enter_context(trio.fail_after(LONGEST))
+            stack.enter_context(trio.fail_at(LONGEST))
             service = await stack.enter_async_context(open_service(emulator.connection_string, HUB, connector=rest))
             actors = [
                 Actor(name, subprotocol, chance, model, network, emulator)

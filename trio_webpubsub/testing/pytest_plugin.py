@@ -9,12 +9,11 @@ Nothing is active but the fixtures that a test asks for. They need a virtual clo
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import pytest
-import pytest_trio  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs]
 import trio
 from trio.testing import MockClock
 
@@ -26,14 +25,6 @@ from .determinism import seeded
 from .factories import HUB, OpenClient, OpenService
 from .network import SimulatedNetwork
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
-
-
-def _trio_fixture(function: _Function) -> _Function:
-    """Make a fixture that runs inside of trio, whether or not async fixtures do so by themselves."""
-    library: Any = pytest_trio  # which has no types
-    return cast("_Function", library.trio_fixture(function))
-
 
 @pytest.fixture
 def webpubsub_seed() -> int:
@@ -41,7 +32,7 @@ def webpubsub_seed() -> int:
     return 0
 
 
-@_trio_fixture
+@pytest.fixture
 async def webpubsub_network(autojump_clock: MockClock, webpubsub_seed: int) -> AsyncGenerator[SimulatedNetwork]:
     """A perfect network, and the handles to make it a bad one.
 
@@ -55,7 +46,7 @@ async def webpubsub_network(autojump_clock: MockClock, webpubsub_seed: int) -> A
         yield SimulatedNetwork(webpubsub_seed)
 
 
-@_trio_fixture
+@pytest.fixture
 async def webpubsub_emulator(webpubsub_network: SimulatedNetwork) -> AsyncGenerator[Emulator]:  # noqa: ARG001
     """An emulator in memory. It asks for the network since that makes the ids follow from the seed."""
     async with open_emulator(in_memory=True) as emulator:
