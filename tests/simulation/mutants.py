@@ -269,8 +269,8 @@ MUTANTS = [
     Mutant(
         "the hub replays too little",
         "emulator/hub/session.py",
-        "while messages and messages[0][0] <= sequence_id:",
-        "while messages and messages[0][0] <= sequence_id + 1:",
+        "while numbers and numbers[0] <= sequence_id:",
+        "while numbers and numbers[0] <= sequence_id + 1:",
     ),
     Mutant(
         "the hub does not take over a half-open link",

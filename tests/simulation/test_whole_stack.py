@@ -78,7 +78,7 @@ def test_a_failing_run_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch)
     assert "last events in the network:\n    " in report
     assert "last events of the script:\n    " in report
     assert report.endswith(f"again: {whole_stack.command(7, plan)}")
-    assert msgspec.json.decode(shlex.split(report)[-1], type=list[Fault]) == plan
+    assert msgspec.json.decode(shlex.split(report.splitlines()[-1])[-1], type=list[Fault]) == plan
 
 
 def test_the_plan_of_a_failing_run_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
