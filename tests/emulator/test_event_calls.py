@@ -379,6 +379,7 @@ async def test_an_app_that_fails_is_tried_again_and_its_error_is_logged(
         assert (ack["success"], trio.current_time()) == (False, 9)
         assert await other.ask(type="ping") == {"type": "pong"}
     assert caplog.text.count("an event handler's app failed") == (0 if respond is says_nothing else 4)
+    assert f"the event e of '{peer.connection_id}' failed: " in caplog.text
 
 
 async def test_an_app_may_answer_in_parts_and_go_on_afterwards(autojump_clock: MockClock) -> None:

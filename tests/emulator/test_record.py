@@ -119,3 +119,24 @@ async def test_they_are_logged_without_tokens(
     for token in (ClientUrl.parse(url).access_token, ClientUrl.parse(access).access_token):
         assert token is not None
         assert token not in caplog.text + repr(emulator.received())
+
+
+async def test_the_log_tells_whose_websocket_ended_and_how(
+    autojump_clock: MockClock, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trio_webpubsub.emulator")
+    names: list[str] = []
+    async with open_peer(emulator) as peer:
+        await peer.websocket.send_message("nonsense")
+        await peer.closed()
+        names.append(peer.connection_id)
+    async with open_peer(emulator) as peer:
+        await peer.websocket.aclose(1000)
+        names.append(peer.connection_id)
+    async with open_peer(emulator) as peer:
+        emulator.cut(peer.connection_id)
+        await trio.testing.wait_all_tasks_blocked()
+        names.append(peer.connection_id)
+    for name, code in zip(names, [1007, 1000, 1006], strict=True):
+        assert f"chat: the WebSocket of '{name}' is open" in caplog.messages
+        assert f"chat: the WebSocket of '{name}' has ended, code {code}" in caplog.messages

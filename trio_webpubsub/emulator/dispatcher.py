@@ -246,7 +246,7 @@ class EventDispatcher:
         if handler is None:
             return
         if len(conversation.notices) >= self._limits.waiting_notices and not is_end:
-            _logger.warning("%s is not told: too much is to be told of this connection", notice.notice)
+            _logger.warning("%s is not told: too much is to be told of %r", notice.notice, notice.connection_id)
             return
         conversation.notices.append((handler, notice))
         if not conversation.is_telling:
@@ -263,7 +263,7 @@ class EventDispatcher:
                 if failure := ce.read_notification_answer(answer.status):
                     raise CallFailed(failure.detail)
             except CallFailed as error:
-                _logger.warning("the %s event failed: %s", notice.notice, error)
+                _logger.warning("the %s event of %r failed: %s", notice.notice, notice.connection_id, error)
         conversation.is_telling = False
 
     def _write_notice(self, conversation: _Conversation, notice: Notify) -> ce.EventRequest:
@@ -335,5 +335,5 @@ class EventDispatcher:
 
 
 def _failed(question: AskEvent, log: str, text: str) -> EventFailed:
-    _logger.warning("the event %s failed: %s", question.event, log)
+    _logger.warning("the event %s of %r failed: %s", question.event, question.connection_id, log)
     return EventFailed(WireError("InternalServerError", text))

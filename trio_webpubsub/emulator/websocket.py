@@ -21,6 +21,7 @@ from .hub import ConnectRequest, Effect, Hub, Reject, Transport
 from .links import Link, PubSubLink, SimpleLink
 from .switchboard import Switchboard
 
+_ABRUPT = 1006
 _MOST_ROLES_TOLD = 10
 """Of each connection, in the log."""
 
@@ -77,7 +78,7 @@ class Clients:
         hub: Hub | None = None
         link: Link | None = None
         code: int | None = None
-        connection_id = ""
+        name = ""
         try:
             await self._gate.enter()
             handshake = Handshake(request.path, request.query, request.headers)
@@ -88,14 +89,14 @@ class Clients:
             else:
                 hub = self._switchboard.hubs.hub(handshake.hub, keep=False)
                 opening = self._recover(hub, transport, request, handshake.recovery)
-            connection_id = opening.connection_id
+            name = f"{handshake.hub}: the WebSocket of {opening.connection_id!r}"
             websocket = await request.accept(subprotocol=opening.subprotocol)
             link = opening.link(websocket)
             link.queue_size = self._switchboard.limits.queued_bytes
             self._switchboard.links[transport] = link
             self._switchboard.perform(hub, opening.opened())
-            _logger.info("%s: the WebSocket of %r is open", handshake.hub, connection_id)
-            code = await self._receive(hub, transport, link, connection_id)
+            _logger.info("%s is open", name)
+            code = await self._receive(hub, transport, link, opening.connection_id)
         except HandshakeRefused as refused:
             _logger.info("refused a client with %d: %s", refused.status, refused.reason)
             content_type = ("content-type", "text/plain; charset=utf-8")
@@ -104,7 +105,9 @@ class Clients:
             if hub is not None:
                 self._switchboard.end_transport(hub, transport, code)
             if link is not None:
-                _logger.info("the WebSocket of %r has ended, code %s", connection_id, code)
+                # Nobody waits for a client's answer to our close frame; without any frame it is an abrupt end.
+                said = code or (link.farewell or (_ABRUPT, ""))[0]
+                _logger.info("%s has ended, code %s", name, said)
         if link is not None and link.farewell is not None:
             await link.websocket.close(*link.farewell)
 
