@@ -27,7 +27,7 @@ def wall_time() -> float:
 
 
 def start_wall_clock(now: float) -> None:
-    """Say what time it is on this run's virtual clock, in seconds since 1970: for runs that are always to be the same."""
+    """Say what time it is on this run's virtual clock, in seconds since 1970: for runs that have to be the same."""
     _epoch.set(now - trio.current_time())
 
 
