@@ -145,15 +145,19 @@ class Model:
 
 
 class Listener:
-    """Checks what one subscription of a client yields: its sessions one after another, each from its beginning."""
+    """Checks what one subscription of a client yields: its sessions one after another, each from its beginning.
+
+    The service may have begun sessions that the client never heard of, and sent them the same messages. So after a lost
+    session there can be several that it may be hearing now, until what comes tells them apart.
+    """
 
     def __init__(self, model: Model, user_id: str, what: str, wants: Callable[[Numbered], bool]) -> None:
         self._model = model
         self._user_id = user_id
         self.what = f"{user_id}'s {what}"
         self._wants = wants
-        self._session = 0
-        self._heard = 0
+        self._heard: dict[int, int] = {0: 0}
+        """For each session that this may be, by its number: how many messages it has heard of it."""
         self._lost = False
         self._may_skip = 0
         self._wanted: dict[int, tuple[list[Numbered], int]] = {}
@@ -173,38 +177,35 @@ class Listener:
             self._may_skip += item.overflowed
             return
         came = Numbered(item.sequence_id or 0, text_of(item.data), getattr(item, "group", None))
-        if self._lost:
-            self._begin_session(came)
-        expected = self._expected(self._session)
-        position = self._heard
-        if self._may_skip:  # messages that did not fit are counted, and missing here
-            position += self._may_skip
-            self._may_skip = 0
-        if position >= len(expected) or expected[position] != came:
-            should = expected[position] if position < len(expected) else "nothing"
-            raise model.fail(f"{self.what} hear {came} in session {self._session} instead of {should}")
-        self._heard = position + 1
+        after = self._begun(came) if self._lost else self._gone_on(came)
+        if not after:
+            possible = {number: self._expected(number)[heard : heard + 2] for number, heard in self._heard.items()}
+            raise model.fail(f"{self.what} hear {came} instead of what {possible} go on with, lost: {self._lost}")
+        self._heard = after
+        self._lost = False
+        self._may_skip = 0
 
     @property
     def missing(self) -> list[Numbered]:
         """What the service has for the newest session and this has not yielded, nor told that it did not fit."""
         newest = len(self._model.sessions[self._user_id]) - 1
-        heard = self._heard if self._session == newest else 0
-        return self._expected(newest)[heard + self._may_skip :]
+        return self._expected(newest)[self._heard.get(newest, 0) + self._may_skip :]
 
-    def _begin_session(self, came: Numbered) -> None:
-        """Find the session that begins like this; those between brought nothing."""
-        self._lost = False
-        sessions = self._model.sessions[self._user_id]
-        for number in range(self._session + 1, len(sessions)):
-            expected = self._expected(number)
-            # How many of those that did not fit were still of the lost session cannot be told.
-            if came in expected[: self._may_skip + 1]:
-                self._session = number
-                self._heard = expected.index(came)
-                self._may_skip = 0
-                return
-        raise self._model.fail(f"{self.what} hear {came}, with which no later session begins")
+    def _gone_on(self, came: Numbered) -> dict[int, int]:
+        """Go on in the session that this may be, past those messages that did not fit: they are counted."""
+        position = {number: heard + self._may_skip for number, heard in self._heard.items()}
+        return {
+            number: place + 1
+            for number, place in position.items()
+            if place < len(expected := self._expected(number)) and expected[place] == came
+        }
+
+    def _begun(self, came: Numbered) -> dict[int, int]:
+        """Find the later sessions that begin like this; those between brought nothing."""
+        later = range(min(self._heard) + 1, len(self._model.sessions[self._user_id]))
+        # How many of those that did not fit were still of the lost session cannot be told.
+        beginnings = {number: self._expected(number)[: self._may_skip + 1] for number in later}
+        return {number: texts.index(came) + 1 for number, texts in beginnings.items() if came in texts}
 
     def _expected(self, session: int) -> list[Numbered]:
         numbered = self._model.numbered[self._model.sessions[self._user_id][session]]
