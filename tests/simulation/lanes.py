@@ -126,7 +126,11 @@ def in_parallel(
 def until_it_fails(seconds: float) -> Summary:
     """Do runs of all lanes by turns, here, until one fails or the time is over."""
     core_seeds, whole_seeds = count(), count()
-    cut_cases = chain.from_iterable(zip(*(list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS), strict=False))
+    try:
+        every_seventh = [list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS]
+    except FINDINGS as error:
+        return Summary(1, failures=[f"the scripted session fails without a cut: {whole_stack.innermost(error)!r}"])
+    cut_cases = chain.from_iterable(zip(*every_seventh, strict=False))
     cancelled = reversed(cancellations.CASES)  # whole clients first
     total = Summary()
     end = time.monotonic() + seconds

@@ -14,6 +14,7 @@ import trio
 
 from trio_webpubsub import Gap, GroupMessage, ServerMessage
 from trio_webpubsub.emulator.hub import Hub
+from trio_webpubsub.emulator.hub.registry import Connection
 from trio_webpubsub.protocol import wire
 
 REMEMBERED = 60
@@ -50,6 +51,7 @@ class Model:
         """Sends whose callers allowed that they are carried out once in each session."""
         self._broken: Broken | None = None
         self._never: set[str] = set()
+        self._confirmed: dict[str, int] = defaultdict(int)
         self._newest_ack_id: dict[str, int] = defaultdict(int)
         self._request: tuple[str, int] | None = None
         self._hub = hub
@@ -109,6 +111,8 @@ class Model:
                 return receive(transport, message, now=now)
             finally:
                 self._request = None
+                if connection is not None and isinstance(message, wire.SequenceAck):
+                    self._confirm(connection, message.sequence_id)
 
         def watched_deliver(message: wire.DataMessage, connections: Iterable[Any], *args: Any, **options: Any) -> None:
             connections = list(connections)
@@ -130,6 +134,17 @@ class Model:
         hub.receive = watched_receive  # type: ignore[method-assign]
         hub._deliveries.deliver = watched_deliver  # type: ignore[method-assign]
         hub.transport_opened = watched_opened  # type: ignore[method-assign]
+
+    def _confirm(self, connection: Connection, sequence_id: int) -> None:
+        """A client confirmed messages: only such as it was sent, and the service still has all others."""
+        if connection.session is None:
+            return
+        confirmed = self._confirmed[connection.id] = max(self._confirmed[connection.id], sequence_id)
+        kept, newest = connection.session.unconfirmed, len(self.numbered[connection.id])
+        if confirmed > newest:
+            raise self.fail(f"{connection.user_id} confirmed {confirmed}, of {newest} messages")
+        if len(kept._messages) != newest - confirmed:
+            raise self.fail(f"{len(kept._messages)} of {newest - confirmed} unconfirmed messages are kept")
 
     def _execute(self, text: str) -> None:
         self.executed[text] += 1
