@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.emulator.peer import RELIABLE, open_peer, raw_peer, recovery_url, rejection
+from trio_webpubsub._shell.memory import memory_stream_pair
 from trio_webpubsub.emulator import (
     DEFAULT_ACCESS_KEY,
     Cut,
@@ -360,3 +361,15 @@ async def test_over_tcp_a_connection_can_be_cut(how: Cut) -> None:
     async with open_emulator() as emulator, open_peer(emulator) as peer:
         emulator.cut(peer.connection_id, how)
         assert (await peer.closed())[0] == 1006
+
+
+async def test_a_connection_that_was_made_elsewhere_is_served(autojump_clock: MockClock) -> None:
+    near, far = memory_stream_pair()
+    async with open_emulator(in_memory=True) as emulator:
+        emulator.accept(far)
+        await near.send_all(b"HEAD /api/health HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await near.receive_some()).startswith(b"HTTP/1.1 200")
+        with emulator.refuse_connections(None), pytest.raises(ConnectionRefusedError):
+            emulator.accept(far)
+    with pytest.raises(ConnectionRefusedError):
+        emulator.accept(far)

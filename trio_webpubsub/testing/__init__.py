@@ -11,7 +11,7 @@ from .determinism import seeded, simulate
 from .factories import OpenClient, OpenService
 from .faults import FAULT_KINDS, Fault, FaultKind, play, random_faults
 from .link import Direction, LinkCut
-from .network import ProviderFault, SimulatedNetwork
+from .network import ProviderFault, Server, SimulatedNetwork
 
 __all__ = [
     "FAULT_KINDS",
@@ -22,6 +22,7 @@ __all__ = [
     "OpenClient",
     "OpenService",
     "ProviderFault",
+    "Server",
     "SimulatedNetwork",
     "cancel_at",
     "play",

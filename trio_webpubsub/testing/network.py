@@ -67,8 +67,7 @@ class SimulatedNetwork:
             window: how many bytes may be on their way in each direction of a link, before who sends has to wait.
         """
         self.seed: int = seed
-        self.random: random.Random = random.Random(seed)
-        """Where all chance comes from."""
+        self._random = random.Random(seed)
         self.links_made: int = 0
         """How many connections there were."""
         self.links_lost: int = 0
@@ -110,7 +109,7 @@ class SimulatedNetwork:
                 name,
                 self.links_made,
                 conditions,
-                random=self.random.random,
+                random=self._random.random,
                 record=lambda direction, data: self._record(label, direction, data),
                 gone=self._links.remove,
                 window=self._window,
@@ -251,7 +250,7 @@ class SimulatedNetwork:
                 a close frame. ``"half_close"``: only one direction ends. ``"silence"``: nothing gets through any more,
                 and nobody is told. ``"half_open"``: the client's end fails, and the service is not told.
             name: whose.
-            direction: which direction `after_bytes` counts, and a half-close ends.
+            direction: which direction ``after_bytes`` counts, and a half-close ends.
             after_bytes: cut each when so many more bytes have been sent on it, all of which arrive; by default at once.
 
         Raises:
