@@ -147,8 +147,8 @@ def test_tokens() -> None:
         token = data.decode("latin-1")
         expires_at(token)
         verify_token(token, keys=[KEY], audiences=[AUDIENCE], now=1_000_001.0)
-        # The last character of a signature has two bits that mean nothing.
-        assert token[:-1] == good[:-1], "a spoiled token was accepted"
+        # A signature may be padded, and its last character has two bits that mean nothing.
+        assert token.rstrip("=")[:-1] == good[:-1], "a spoiled token was accepted"
 
     rounds([good.encode()], verify, InvalidToken)
 
