@@ -141,15 +141,15 @@ class Pipe:
     """One direction of a connection."""
 
     def __init__(self, window: int) -> None:
-        self.window = window
-        self.data = bytearray()
-        self.ended = False
+        self.window: int = window
+        self.data: bytearray = bytearray()
+        self.ended: bool = False
         """No more bytes come; what is there can be read."""
-        self.broken = False
+        self.broken: bool = False
         """Nothing gets through any more."""
-        self.changed = trio.lowlevel.ParkingLot()
-        self.writing = _OneTask("another task is sending")
-        self.reading = _OneTask("another task is receiving")
+        self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        self.writing: _OneTask = _OneTask("another task is sending")
+        self.reading: _OneTask = _OneTask("another task is receiving")
 
     def break_off(self) -> None:
         self.broken = True

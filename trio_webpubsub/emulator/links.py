@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import trio
 
@@ -33,9 +34,9 @@ class Link(ABC):
         """Cancelled when the connection is to be closed from this side."""
         self.farewell: tuple[int, str] | None = None
         """The close frame with which this side ends the connection."""
-        self.send = websocket.send_frame
-        self.hold = websocket.hold
-        self.push = websocket.push
+        self.send: Callable[[bytes], int] = websocket.send_frame
+        self.hold: Callable[[bytes], int] = websocket.hold
+        self.push: Callable[[], None] = websocket.push
 
     @abstractmethod
     def read(self, frame: bytes) -> Upstream:

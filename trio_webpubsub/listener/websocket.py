@@ -199,9 +199,9 @@ class ServerWebSocket:
         self._drained = trio.Event()
         self._closing = False
         self._closed = trio.Event()
-        self.hold = stream.hold
-        self.push = stream.push
-        self.send_frame = stream.send_frame
+        self.hold: Callable[[bytes], int] = stream.hold
+        self.push: Callable[[], None] = stream.push
+        self.send_frame: Callable[[bytes], int] = stream.send_frame
 
     def __repr__(self) -> str:
         state = "closed" if self._wire.is_cut else "closing" if self._closing else "open"

@@ -95,10 +95,10 @@ class Way(Pipe):
         self._reset_at_end = False
         self.size: int = 0
         """Bytes that were sent and not read."""
-        self.silent = False
-        self.deaf = False
+        self.silent: bool = False
+        self.deaf: bool = False
         """Nobody will read any more; the writer hears of it when the network lets the news through."""
-        self.sending = False
+        self.sending: bool = False
 
     @property
     def held(self) -> bool:
