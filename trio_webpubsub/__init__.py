@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from ._shell.connector import Connector
 from .client.client import Client
+from .client.group_state import GroupState
+from .client.group_streams import GroupStream, GroupStreams
 from .client.opening import open_client
-from .client.statistics import ClientStatistics, SubscriptionStatistics
+from .client.statistics import ClientStatistics, StreamStatistics, SubscriptionStatistics
+from .client.stream_writer import GroupStreamWriter
 from .client.subscription import Subscription
 from .errors import (
     AckTimeout,
@@ -23,6 +26,8 @@ from .errors import (
     InvocationTimeout,
     MessageTooLarge,
     SendFailed,
+    StreamFailed,
+    StreamLost,
     SubscriptionOverflow,
     WebPubSubError,
 )
@@ -33,8 +38,10 @@ from .protocol.messages import (
     Disconnected,
     Gap,
     GroupMessage,
+    GroupStateChange,
     InvokeResult,
     Lifecycle,
+    MemberState,
     Recovered,
     RejoinFailed,
     SendResult,
@@ -60,12 +67,18 @@ __all__ = [
     "Gap",
     "GroupLost",
     "GroupMessage",
+    "GroupState",
+    "GroupStateChange",
+    "GroupStream",
+    "GroupStreamWriter",
+    "GroupStreams",
     "InternalError",
     "InvalidPayload",
     "InvocationFailed",
     "InvocationTimeout",
     "InvokeResult",
     "Lifecycle",
+    "MemberState",
     "MessageTooLarge",
     "Recovered",
     "RejoinFailed",
@@ -75,7 +88,10 @@ __all__ = [
     "SessionTicket",
     "Stopped",
     "StreamError",
+    "StreamFailed",
     "StreamInfo",
+    "StreamLost",
+    "StreamStatistics",
     "Subscription",
     "SubscriptionOverflow",
     "SubscriptionStatistics",

@@ -18,6 +18,8 @@ __all__ = [
     "InvocationTimeout",
     "MessageTooLarge",
     "SendFailed",
+    "StreamFailed",
+    "StreamLost",
     "SubscriptionOverflow",
     "WebPubSubError",
 ]
@@ -101,6 +103,31 @@ class GroupLost(WebPubSubError):
         super().__init__(f"group {group!r} could not be joined again: {error}")
         self.group = group
         self.error = error
+
+
+class StreamFailed(WebPubSubError):
+    """A group stream did not end as its sender wished, or was not opened (a preview of the service)."""
+
+    def __init__(self, name: str, message: str, user_error_code: str | None = None) -> None:
+        code = f" ({user_error_code})" if user_error_code else ""
+        super().__init__(f"{name or 'unnamed error'}{code}: {message}" if message else f"{name}{code}" or "no reason")
+        self.name = name
+        """What kind of error, by the service: to a sender ``Forbidden`` or ``IdleTimeout``, say; to a reader
+        ``UserError`` if the sender ended it with an error, ``Cancelled`` if the sender has gone. Given by this library:
+        ``ProtocolViolation`` and ``Timeout`` to a sender; ``IdleTimeout``, ``Superseded`` (another stream began under
+        the same name) and ``ClientClosed`` to a reader."""
+        self.message = message
+        self.user_error_code = user_error_code
+        """The sender's own code: ``Exception`` or ``Cancelled`` where a block of this library was left like that."""
+
+
+class StreamLost(WebPubSubError):
+    """The session was lost, and with it a group stream that was being sent (a preview of the service)."""
+
+    def __init__(self, acknowledged: int) -> None:
+        super().__init__(f"the session was lost, and the stream with it; {acknowledged} fragments were acknowledged")
+        self.acknowledged = acknowledged
+        """How many of its first fragments are known to have been published; later ones may have been or not."""
 
 
 class InternalError(WebPubSubError):

@@ -17,8 +17,8 @@ from trio_webpubsub import (
     ServerMessage,
     SubscriptionOverflow,
 )
-from trio_webpubsub.client.route import Overflow, Route
-from trio_webpubsub.client.router import CROWDED, MAX_HELD_MESSAGES, Feed, Key, Router
+from trio_webpubsub.client.route import CROWDED, Overflow, Route
+from trio_webpubsub.client.router import MAX_HELD_MESSAGES, Feed, Fragments, Key, Router
 from trio_webpubsub.client.subscription import Subscription
 
 
@@ -319,6 +319,36 @@ async def test_server_messages_go_to_their_routes() -> None:
     router.add(Feed.EVERY_GROUP, group)
     router.messages([ServerMessage(data=1)], [1])
     assert (len(server), len(everything), len(group)) == (1, 1, 0)
+
+
+async def test_a_route_for_messages_and_fragments_is_told_of_a_gap_once() -> None:
+    router = Router()
+    router.inherit({})
+    router.gap(Gap(unreadable=1))
+    both = Route[GroupMessage | Gap](buffer=10, overflow="error", gaps=True)
+    router.add("g", both, Fragments("g"))
+    router.messages([group_message(1)], [1])
+    router.gap(Gap(unreadable=2))
+    assert both.take_all() == [Gap(unreadable=1), group_message(1), Gap(unreadable=2)]
+
+
+async def test_what_a_route_for_messages_and_fragments_leaves_is_handed_over_once() -> None:
+    router = Router()
+    router.add("g", Route[GroupMessage](buffer=1, overflow="error"), Fragments("g"))
+    router.messages([group_message(1), group_message(2)], [1, 1])
+    assert router.take_unread() == {"held": [], "group g": [group_message(1), Gap(overflowed=1)], "streams g": []}
+
+
+async def test_what_a_route_for_messages_and_fragments_drops_counts_once() -> None:
+    router = Router()
+    both = Route[GroupMessage](buffer=1, overflow="drop_newest")
+    router.add("g", both, Fragments("g"))
+    router.messages([group_message(1), group_message(2)], [1, 1])
+    assert router.dropped == 1
+    assert router.remove("g", both, Fragments("g"))
+    assert router.dropped == 1
+    assert not router.remove("g", both, Fragments("g"))
+    assert router.dropped == 1
 
 
 async def test_what_came_before_any_subscription_is_handed_to_the_first() -> None:

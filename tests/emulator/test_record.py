@@ -52,6 +52,32 @@ async def test_messages_that_do_nothing_are_kept_too(autojump_clock: MockClock, 
         assert [each.details for each in messages(emulator)] == [{}, {"sequence_id": 1}, {"no_echo": True}]
 
 
+async def test_streams_and_states_of_groups_are_shown_in_full(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with open_peer(emulator, roles=["webpubsub.sendToGroup", "webpubsub.setGroupState"]) as peer:
+        await peer.ask(type="sendToGroup", group="g", stream={"streamId": "s", "idleTimeoutMs": 9_000})
+        await peer.ask(type="streamData", streamId="s", streamSequenceId=1, dataType="text", data="a")
+        await peer.ask(type="streamEnd", streamId="s", error={"userErrorCode": "Tired"})
+        await peer.ask(type="setGroupState", group="g", state={"mood": "good"}, ackId=1)
+        await peer.ask(type="setGroupState", group="g", state={}, ackId=2)
+        opened, fragment, ended, *states = messages(emulator)
+    assert (opened.type, opened.group) == ("sendToGroup", "g")
+    assert opened.details == {"stream": {"stream_id": "s", "idle_timeout_ms": 9_000}}
+    assert (fragment.type, fragment.data) == ("streamData", "a")
+    assert fragment.details == {"stream_id": "s", "stream_sequence_id": 1}
+    assert ended.details == {"stream_id": "s", "error": {"message": None, "user_error_code": "Tired"}}
+    assert [each.details for each in states] == [{"state": {"mood": "good"}}, {"state": {}}]
+
+
+async def test_states_take_their_memory_too(autojump_clock: MockClock) -> None:
+    async with (
+        open_emulator(in_memory=True, kept_bytes=10_000) as emulator,
+        open_peer(emulator, roles=["webpubsub.setGroupState"]) as peer,
+    ):
+        for ack_id in range(1, 4):
+            await peer.ask(type="setGroupState", group="g", state={"note": "x" * 4_000}, ackId=ack_id)
+        assert [each.ack_id for each in messages(emulator)] == [2, 3]
+
+
 async def test_a_payload_that_cannot_be_decoded_is_shown_as_it_is(
     autojump_clock: MockClock, emulator: Emulator
 ) -> None:

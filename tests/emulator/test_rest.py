@@ -19,6 +19,7 @@ from trio_webpubsub.emulator.rest import RestApi
 from trio_webpubsub.listener import Request, Response
 from trio_webpubsub.protocol.operations import send_to_all, send_to_connection, send_to_group, send_to_user
 from trio_webpubsub.protocol.tokens import request_token
+from trio_webpubsub.protocol.wire import DataMessage
 
 KEY = "primary-access-key-primary-access-key-primary-access-key"
 SECOND = "secondary-access-key-secondary-access-key-secondary-key"
@@ -59,6 +60,7 @@ class Place:
         for effect in effects:
             assert isinstance(effect, Deliver)
             message = effect.message
+            assert isinstance(message, DataMessage)
             transports = sorted(transport for transport, _ in effect.recipients)
             self.delivered.append((message.group, message.payload.data_type, message.payload.body, transports))
 

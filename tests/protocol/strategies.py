@@ -30,6 +30,9 @@ typed_data = st.one_of(
 )
 payloads = typed_data.map(lambda pair: payload_of(*pair))
 
+stream_starts = st.builds(wire.StreamStart, texts, st.none() | st.integers(0, 2**32 - 1))
+states = st.dictionaries(texts, texts, max_size=3)
+
 upstream = st.one_of(
     st.builds(wire.JoinGroup, texts, st.none() | ids),
     st.builds(wire.LeaveGroup, texts, st.none() | ids),
@@ -42,8 +45,29 @@ upstream = st.one_of(
         ttl_seconds=st.none() | st.integers(0, 300),
         metadata=metadata,
     ),
-    st.builds(wire.SendEvent, event=texts, payload=payloads, ack_id=st.none() | ids, metadata=metadata),
-    st.builds(wire.Invoke, invocation_id=texts, event=texts, payload=st.none() | payloads, metadata=metadata),
+    st.builds(
+        wire.SendEvent,
+        event=texts,
+        payload=payloads,
+        ack_id=st.none() | ids,
+        metadata=metadata,
+        stream=st.none() | stream_starts,
+    ),
+    st.builds(
+        wire.Invoke,
+        invocation_id=texts,
+        event=texts,
+        payload=st.none() | payloads,
+        metadata=metadata,
+        stream=st.none() | stream_starts,
+    ),
+    st.builds(wire.OpenStream, group=texts, stream=stream_starts, no_echo=st.booleans()),
+    st.builds(wire.StreamData, texts, ids, payloads),
+    st.builds(wire.StreamData, texts),
+    st.builds(wire.StreamEnd, texts, st.none() | st.builds(wire.StreamEndError, st.none() | texts, st.none() | texts)),
+    st.builds(wire.SetGroupState, texts, st.none() | states, st.none() | ids),
+    st.builds(wire.SubscribeGroupState, texts, st.none() | ids),
+    st.builds(wire.UnsubscribeGroupState, texts, st.none() | ids),
     st.builds(wire.CancelInvocation, texts),
     st.builds(wire.SequenceAck, ids),
     st.just(wire.Ping()),
@@ -60,6 +84,9 @@ control = st.one_of(
         reconnection_token=st.none() | texts,
     ),
     st.builds(wire.DisconnectedMessage, st.none() | texts),
+    st.builds(wire.StreamAck, texts, ids),
+    st.builds(wire.StreamNack, texts, ids, texts, texts),
+    st.builds(wire.StreamClosed, texts, errors),
     st.builds(
         wire.InvokeResponse,
         invocation_id=texts,

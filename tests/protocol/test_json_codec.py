@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.codec import Codec
 from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
-from trio_webpubsub.protocol.messages import GroupMessage, ServerMessage
+from trio_webpubsub.protocol.messages import GroupMessage, ServerMessage, StreamError, StreamInfo
 from trio_webpubsub.protocol.payloads import payload_of
 
 from .strategies import control, metadata, texts, typed_data, upstream
@@ -28,6 +28,13 @@ def test_the_two_codecs() -> None:
         ("json.reliable.webpubsub.azure.v1", True, False),
     ]
 
+
+LAST = StreamInfo(
+    stream_id="s",
+    stream_sequence_id=2,
+    end_of_stream=True,
+    error=StreamError(name="UserError", message="why", user_error_code="E"),
+)
 
 UPSTREAM: list[tuple[wire.Upstream, str]] = [
     (wire.JoinGroup("g"), '{"type":"joinGroup","group":"g"}'),
@@ -70,6 +77,37 @@ UPSTREAM: list[tuple[wire.Upstream, str]] = [
         ),
     ),
     (wire.CancelInvocation("i"), '{"type":"cancelInvocation","invocationId":"i"}'),
+    (
+        wire.SendEvent(event="e", payload=TEXT, stream=wire.StreamStart("s")),
+        '{"type":"event","event":"e","dataType":"text","data":"hé","stream":{"streamId":"s"}}',
+    ),
+    (
+        wire.Invoke(invocation_id="i", event="e", stream=wire.StreamStart("s", 7)),
+        '{"type":"invoke","target":"event","event":"e","invocationId":"i","stream":{"streamId":"s","idleTimeoutMs":7}}',
+    ),
+    (
+        wire.OpenStream(group="g", stream=wire.StreamStart("s", 60000), no_echo=True),
+        '{"type":"sendToGroup","group":"g","noEcho":true,"stream":{"streamId":"s","idleTimeoutMs":60000}}',
+    ),
+    (
+        wire.StreamData("s", 2**64 - 1, TEXT),
+        '{"type":"streamData","streamId":"s","streamSequenceId":18446744073709551615,"dataType":"text","data":"hé"}',
+    ),
+    (wire.StreamData("s"), '{"type":"streamData","streamId":"s"}'),
+    (wire.StreamEnd("s"), '{"type":"streamEnd","streamId":"s"}'),
+    (wire.StreamEnd("s", wire.StreamEndError()), '{"type":"streamEnd","error":{},"streamId":"s"}'),
+    (
+        wire.StreamEnd("s", wire.StreamEndError("why", "E")),
+        '{"type":"streamEnd","error":{"message":"why","userErrorCode":"E"},"streamId":"s"}',
+    ),
+    (
+        wire.SetGroupState("g", {"status": "typing"}, 9),
+        '{"type":"setGroupState","group":"g","ackId":9,"state":{"status":"typing"}}',
+    ),
+    (wire.SetGroupState("g"), '{"type":"setGroupState","group":"g"}'),
+    (wire.SetGroupState("g", {}), '{"type":"setGroupState","group":"g","state":{}}'),
+    (wire.SubscribeGroupState("g", 1), '{"type":"subscribeGroupState","group":"g","ackId":1}'),
+    (wire.UnsubscribeGroupState("g", 2), '{"type":"unsubscribeGroupState","group":"g","ackId":2}'),
     (wire.SequenceAck(118), '{"type":"sequenceAck","sequenceId":118}'),
     (wire.Ping(), '{"type":"ping"}'),
 ]
@@ -118,6 +156,16 @@ CONTROL: list[tuple[wire.Control, str]] = [
         wire.InvokeResponse(invocation_id="i", success=True),
         '{"type":"invokeResponse","invocationId":"i","success":true}',
     ),
+    (wire.StreamAck("s", 3), '{"type":"streamAck","streamId":"s","expectedSequenceId":3}'),
+    (
+        wire.StreamNack("s", 3, "TransientError", "later"),
+        '{"type":"streamNack","message":"later","streamId":"s","expectedSequenceId":3,"name":"TransientError"}',
+    ),
+    (wire.StreamClosed("s"), '{"type":"streamClosed","streamId":"s"}'),
+    (
+        wire.StreamClosed("s", wire.WireError("Forbidden", "no")),
+        '{"type":"streamClosed","error":{"name":"Forbidden","message":"no"},"streamId":"s"}',
+    ),
 ]
 
 
@@ -145,19 +193,70 @@ def test_what_the_service_writes_to_one_client(message: wire.Control, frame: str
             '{"type":"message","from":"server","metadata":{"k":"v"},"dataType":"binary","data":"AP8="}',
             ServerMessage(data_type="binary", data=b"\x00\xff", metadata={"k": "v"}),
         ),
+        (
+            wire.DataMessage(
+                payload=TEXT, group="g", from_user_id="ann", stream=StreamInfo(stream_id="s", stream_sequence_id=1)
+            ),
+            (
+                '{"type":"message","from":"group","group":"g","fromUserId":"ann","dataType":"text","data":"hé",'
+                '"stream":{"streamId":"s","streamSequenceId":1}}'
+            ),
+            GroupMessage(
+                group="g",
+                from_user_id="ann",
+                data_type="text",
+                data="hé",
+                stream=StreamInfo(stream_id="s", stream_sequence_id=1),
+            ),
+        ),
+        (
+            wire.DataMessage(payload=EMPTY_TEXT, group="g", stream=LAST),
+            (
+                '{"type":"message","from":"group","group":"g","fromUserId":null,"dataType":"text","data":"","stream":{'
+                '"streamId":"s","streamSequenceId":2,"endOfStream":true,"error":{"name":"UserError","message":"why",'
+                '"userErrorCode":"E"}}}'
+            ),
+            GroupMessage(group="g", data_type="text", data="", stream=LAST),
+        ),
+        (
+            wire.GroupState(
+                group="g",
+                items=[
+                    wire.GroupStateItem(connection_id="c", user_id="ann", state={"a": "b"}, updated_at=7),
+                    wire.GroupStateItem(connection_id="d", updated_at=8),
+                ],
+                snapshot=True,
+            ),
+            (
+                '{"type":"groupStateSnapshot","group":"g","items":[{"connectionId":"c","userId":"ann","state":{"a":"b"},'
+                '"updatedAt":7},{"connectionId":"d","updatedAt":8}]}'
+            ),
+            None,
+        ),
+        (
+            wire.GroupState(group="g", items=[], snapshot=False),
+            '{"type":"groupStateUpdate","group":"g","items":[]}',
+            None,
+        ),
     ],
 )
 def test_what_the_service_writes_to_many(
-    message: wire.DataMessage, frame: str, read: GroupMessage | ServerMessage
+    message: wire.Numbered, frame: str, read: GroupMessage | ServerMessage | None
 ) -> None:
     assert JSON.encode_data(message) == frame.encode()
-    assert JSON.decode_downstream(frame.encode()) == read
+    assert JSON.decode_downstream(frame.encode()) == (read or message)
 
 
 def test_the_sequence_id_comes_first() -> None:
     frame = RELIABLE_JSON.encode_data(wire.DataMessage(payload=NUMBERS))
     expected = b'{"sequenceId":120,"type":"message","from":"server","dataType":"json","data":[1, 2]}'
     assert RELIABLE_JSON.with_sequence_id(frame, 120) == expected
+
+
+def test_states_have_sequence_ids_too() -> None:
+    message = wire.GroupState(group="g", items=[], snapshot=True)
+    frame = RELIABLE_JSON.with_sequence_id(RELIABLE_JSON.encode_data(message), 120)
+    assert RELIABLE_JSON.decode_downstream(frame) == msgspec.structs.replace(message, sequence_id=120)
 
 
 def test_a_name_that_is_not_unicode_cannot_be_written() -> None:

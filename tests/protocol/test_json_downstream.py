@@ -97,6 +97,19 @@ def test_poison_in_any_kind_of_payload(data_type: str, raw: bytes) -> None:
             b'{"type":"groupStateUpdate","items":%b,"x":%b,"y":%b,"sequenceId":7}',
             wire.UnknownMessage(type="groupStateUpdate", sequence_id=7),
         ),
+        (b'{"type":"streamAck","streamId":"s","expectedSequenceId":3,"x":%b,"y":%b,"z":%b}', wire.StreamAck("s", 3)),
+        (
+            b'{"type":"streamNack","streamId":"s","expectedSequenceId":3,"name":%b,"message":%b,"x":%b}',
+            wire.StreamNack("s", 3),
+        ),
+        (
+            b'{"type":"streamClosed","streamId":"s","error":{"name":"Forbidden","message":%b,"x":%b},"y":%b}',
+            wire.StreamClosed("s", wire.WireError("Forbidden")),
+        ),
+        (
+            b'{"type":"groupStateSnapshot","group":"g","x":%b,"items":[{"connectionId":"c","state":{}},7],"y":%b,"z":%b}',
+            wire.GroupState(group="g", items=[wire.GroupStateItem(connection_id="c", state={})], snapshot=True),
+        ),
         (
             b'{"type":"invokeResponse","invocationId":"i","success":true,"x":%b,"y":%b,"z":%b}',
             wire.InvokeResponse(invocation_id="i", success=True),

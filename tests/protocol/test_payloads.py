@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_webpubsub.protocol.payloads import check_metadata, payload_of
+from trio_webpubsub.protocol.payloads import check_metadata, check_state, payload_of
 from trio_webpubsub.protocol.wire import Payload
 
 
@@ -131,3 +131,21 @@ def test_metadata_may_be(metadata: dict[str, str]) -> None:
 def test_metadata_may_not_be(metadata: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         check_metadata(metadata)
+
+
+def test_a_state_is_strings_by_strings() -> None:
+    state = {"status": "typing"}
+    checked = check_state(state)
+    assert checked == state
+    assert checked is not state
+
+
+@pytest.mark.parametrize("state", [None, "typing", ["typing"], {"a": 1}, {1: "a"}, {"a": None}])
+def test_what_is_no_state(state: object) -> None:
+    with pytest.raises(TypeError, match="state"):
+        check_state(state)
+
+
+def test_a_state_is_unicode() -> None:
+    with pytest.raises(ValueError, match="the state value holds a lone surrogate"):
+        check_state({"a": "\ud800"})

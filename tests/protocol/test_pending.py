@@ -14,7 +14,6 @@ from trio_webpubsub.protocol.errors import MessageTooLarge
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON
 from trio_webpubsub.protocol.pending import (
     FAILED_IDS_KEPT,
-    Acknowledged,
     Done,
     NeverSent,
     Operation,
@@ -23,6 +22,7 @@ from trio_webpubsub.protocol.pending import (
     Unanswered,
     Unknown,
 )
+from trio_webpubsub.protocol.wire import Acknowledged
 
 BUDGET = 65536
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.codec import Codec
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON
-from trio_webpubsub.protocol.messages import GroupMessage, ServerMessage
+from trio_webpubsub.protocol.messages import GroupMessage, ServerMessage, StreamError, StreamInfo
 from trio_webpubsub.protocol.payloads import payload_of
 from trio_webpubsub.protocol.protobuf_codec import PROTOBUF, RELIABLE_PROTOBUF
 
@@ -35,6 +35,22 @@ def test_the_two_codecs() -> None:
         ("protobuf.reliable.webpubsub.azure.v1", True, True),
     ]
 
+
+LAST = StreamInfo(
+    stream_id="s",
+    stream_sequence_id=2,
+    end_of_stream=True,
+    error=StreamError(name="UserError", message="why", user_error_code="E"),
+)
+STATES = wire.GroupState(
+    group="g",
+    items=[
+        wire.GroupStateItem(connection_id="c", user_id="ann", state={"a": "b"}, updated_at=7),
+        wire.GroupStateItem(connection_id="d", updated_at=8),
+    ],
+    snapshot=True,
+)
+STATE = block(1, "c"), block(2, "ann"), block(3, block(1, block(1, "a"), block(2, "b"))), number(4, 7)
 
 UPSTREAM: list[tuple[wire.Upstream, bytes]] = [
     (wire.JoinGroup("g"), block(6, block(1, "g"))),
@@ -70,6 +86,29 @@ UPSTREAM: list[tuple[wire.Upstream, bytes]] = [
         block(10, block(1, "e"), block(2, "i"), block(3, block(4, "[1, 2]")), block(4, block(1, "k"), block(2, "v"))),
     ),
     (wire.CancelInvocation("i"), block(11, block(1, "i"))),
+    (
+        wire.SendEvent(event="e", payload=EMPTY_TEXT, stream=wire.StreamStart("s")),
+        block(5, block(1, "e"), block(2, block(1, "")), block(5, block(1, "s"))),
+    ),
+    (
+        wire.OpenStream(group="g", stream=wire.StreamStart("s", 60_000), no_echo=True),
+        block(1, block(1, "g"), number(4, 1), block(7, block(1, "s"), number(2, 60_000))),
+    ),
+    (wire.StreamData("s", 1, TEXT), block(13, block(1, "s"), number(2, 1), block(3, block(1, "hé")))),
+    (wire.StreamData("s"), block(13, block(1, "s"))),
+    (wire.StreamEnd("s"), block(14, block(1, "s"))),
+    (
+        wire.StreamEnd("s", wire.StreamEndError("why", "E")),
+        block(14, block(1, "s"), block(2, block(1, "why"), block(2, "E"))),
+    ),
+    (
+        wire.SetGroupState("g", {"k": "v"}, 9),
+        block(15, block(1, "g"), number(2, 9), block(3, block(1, block(1, "k"), block(2, "v")))),
+    ),
+    (wire.SetGroupState("g", {}), block(15, block(1, "g"), block(3))),
+    (wire.SetGroupState("g"), block(15, block(1, "g"))),
+    (wire.SubscribeGroupState("g", 1), block(16, block(1, "g"), number(2, 1))),
+    (wire.UnsubscribeGroupState("g", 2), block(17, block(1, "g"), number(2, 2))),
     (wire.SequenceAck(118), block(8, number(1, 118))),
     (wire.Ping(), block(9)),
 ]
@@ -140,13 +179,50 @@ def test_what_the_service_writes_to_one_client(message: wire.Control, frame: byt
             block(2, block(1, "server"), block(3, block(3, ANY.body))),
             ServerMessage(data_type="protobuf", data=ANY.body),
         ),
+        (
+            wire.DataMessage(payload=TEXT, group="g", stream=StreamInfo(stream_id="s", stream_sequence_id=1)),
+            block(2, block(1, "group"), block(2, "g"), block(3, block(1, "hé")), block(6, block(1, "s"), number(2, 1))),
+            GroupMessage(
+                group="g", data_type="text", data="hé", stream=StreamInfo(stream_id="s", stream_sequence_id=1)
+            ),
+        ),
+        (
+            wire.DataMessage(payload=EMPTY_TEXT, group="g", stream=LAST),
+            block(
+                2,
+                block(1, "group"),
+                block(2, "g"),
+                block(3, block(1, "")),
+                block(
+                    6,
+                    block(1, "s"),
+                    number(2, 2),
+                    number(3, 1),
+                    block(4, block(1, "UserError"), block(2, "why"), block(3, "E")),
+                ),
+            ),
+            GroupMessage(group="g", data_type="text", data="", stream=LAST),
+        ),
+        (STATES, block(10, block(1, "g"), block(2, *STATE), block(2, block(1, "d"), number(4, 8))), None),
+        (
+            wire.GroupState(group="g", items=STATES.items[:1], snapshot=False),
+            block(9, block(1, "g"), block(2, *STATE)),
+            None,
+        ),
     ],
 )
 def test_what_the_service_writes_to_many(
-    message: wire.DataMessage, frame: bytes, read: GroupMessage | ServerMessage
+    message: wire.Numbered, frame: bytes, read: GroupMessage | ServerMessage | None
 ) -> None:
     assert PROTOBUF.encode_data(message) == frame
-    assert PROTOBUF.decode_downstream(frame) == read
+    assert PROTOBUF.decode_downstream(frame) == (read or message)
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_states_have_sequence_ids_too(snapshot: bool) -> None:
+    message = msgspec.structs.replace(STATES, snapshot=snapshot)
+    frame = RELIABLE_PROTOBUF.with_sequence_id(RELIABLE_PROTOBUF.encode_data(message), 300)
+    assert RELIABLE_PROTOBUF.decode_downstream(frame) == msgspec.structs.replace(message, sequence_id=300)
 
 
 # Sizes around those at which the length of the data message takes one byte more, with the sequence id or without.

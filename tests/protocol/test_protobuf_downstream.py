@@ -104,17 +104,27 @@ def test_the_end_of_a_stream(fields: bytes, error: StreamError | None) -> None:
 @pytest.mark.parametrize(
     ("frame", "expected"),
     [
-        (block(6, block(1, "s"), number(2, 1)), wire.UnknownMessage(type="streamAck")),
-        (block(7, block(1, "s"), block(2, "TransientError")), wire.UnknownMessage(type="streamNack")),
-        (block(8, block(1, "s"), block(2, block(1, "Forbidden"))), wire.UnknownMessage(type="streamClosed")),
+        (block(6, block(1, "s"), number(2, 1)), wire.StreamAck("s", 1)),
+        (block(7, block(1, "s"), block(2, "TransientError")), wire.StreamNack("s", 0, "TransientError")),
+        (block(8, block(1, "s"), block(2, block(1, "Forbidden"))), wire.StreamClosed("s", wire.WireError("Forbidden"))),
         (
             block(9, block(1, "g"), block(2, block(1, "c"), number(4, 5)), number(3, 7)),
-            wire.UnknownMessage(type="groupStateUpdate", sequence_id=7),
+            wire.GroupState(
+                group="g",
+                items=[wire.GroupStateItem(connection_id="c", updated_at=5)],
+                snapshot=False,
+                sequence_id=7,
+            ),
         ),
-        (block(9, block(1, "g")), wire.UnknownMessage(type="groupStateUpdate")),
+        (block(9, block(1, "g")), wire.GroupState(group="g", items=[], snapshot=False)),
         (
             block(10, block(1, "g"), block(2, block(3, block(1, block(1, "k"), block(2, "v")))), number(3, 2**64 - 1)),
-            wire.UnknownMessage(type="groupStateSnapshot", sequence_id=2**64 - 1),
+            wire.GroupState(
+                group="g",
+                items=[wire.GroupStateItem(connection_id="", state={"k": "v"})],
+                snapshot=True,
+                sequence_id=2**64 - 1,
+            ),
         ),
         (block(11, "later"), wire.UnknownMessage(type="field 11")),
         (number(2, 5), wire.UnknownMessage(type="field 2")),

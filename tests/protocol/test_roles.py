@@ -94,10 +94,20 @@ def test_roles_are_written_as_the_service_names_them() -> None:
     assert Role.send_to_group("lobby") == "webpubsub.sendToGroup.lobby"
     assert Role.join_leave_groups("chat.*") == "webpubsub.joinLeaveGroups.chat.*"
     assert Role.send_to_groups("chat.**") == "webpubsub.sendToGroups.chat.**"
+    assert Role.set_group_state() == "webpubsub.setGroupState"
+    assert Role.get_group_state() == "webpubsub.getGroupState"
 
 
 @pytest.mark.parametrize(
-    "role", ["webpubsub.sendToGroup", "webpubsub.sendToGroups.a*", "webpubsub.joinLeaveGroups.**", "of.the.future", "x"]
+    "role",
+    [
+        "webpubsub.sendToGroup",
+        "webpubsub.sendToGroups.a*",
+        "webpubsub.joinLeaveGroups.**",
+        "webpubsub.setGroupState",
+        "of.the.future",
+        "x",
+    ],
 )
 def test_a_role_may_be_written_by_hand(role: str) -> None:
     assert check_role(role) == role

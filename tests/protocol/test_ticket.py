@@ -9,8 +9,8 @@ import pytest
 
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.messages import Gap, GroupMessage, ServerMessage, StreamInfo
-from trio_webpubsub.protocol.pending import Acknowledged
 from trio_webpubsub.protocol.ticket import PendingOperation, SessionTicket, TicketContents, UnreadMessage
+from trio_webpubsub.protocol.wire import Acknowledged
 
 MESSAGES: list[GroupMessage | ServerMessage | Gap] = [
     Gap(session_lost=True, overflowed=3),
@@ -27,6 +27,10 @@ OPERATIONS: list[Acknowledged] = [
     wire.LeaveGroup("g", 2),
     wire.SendToGroup(group="g", payload=wire.Payload("binary", b"\xff"), ack_id=3, no_echo=True, ttl_seconds=1),
     wire.SendEvent(event="e", payload=wire.Payload("json", b"{}"), ack_id=4, metadata={"a": "b"}),
+    wire.SetGroupState("g", {"a": "b"}, 5),
+    wire.SetGroupState("g", None, 6),
+    wire.SubscribeGroupState("g", 7),
+    wire.UnsubscribeGroupState("g", 8),
 ]
 
 

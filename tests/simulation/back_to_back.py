@@ -107,7 +107,7 @@ class World:
             frames -= 1
             message = self.codec.decode_upstream(link.up.popleft())
             for effect in (effects := self.hub.receive(link.number, message, now=self.now)):
-                if isinstance(effect, Deliver):
+                if isinstance(effect, Deliver) and isinstance(effect.message, wire.DataMessage):
                     self.executed[effect.message.payload.body.decode()] += 1
             self._carry_out(effects)
 

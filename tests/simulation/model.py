@@ -114,7 +114,8 @@ class Model:
                 if connection is not None and isinstance(message, wire.SequenceAck):
                     self._confirm(connection, message.sequence_id)
 
-        def watched_deliver(message: wire.DataMessage, connections: Iterable[Any], *args: Any, **options: Any) -> None:
+        def watched_deliver(message: wire.Numbered, connections: Iterable[Any], *args: Any, **options: Any) -> None:
+            assert isinstance(message, wire.DataMessage), "nobody here has states in groups"
             connections = list(connections)
             text = text_of(message.payload.body)
             self._execute(text)

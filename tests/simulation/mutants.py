@@ -81,10 +81,10 @@ MUTANTS = [
     Mutant(
         "route after join",
         "client/core.py",
-        "            self.router.add(group, route)  # nothing is written before the next checkpoint\n"
+        "            self.router.add(key, route, also)  # nothing is written before the next checkpoint\n"
         "            return operation\n\n        try:\n            await self.perform(start)\n",
         "            return operation\n\n        try:\n            await self.perform(start)\n"
-        "            await trio.lowlevel.checkpoint()\n            self.router.add(group, route)\n",
+        "            await trio.lowlevel.checkpoint()\n            self.router.add(key, route, also)\n",
     ),
     Mutant(
         "buffer unbounded",

@@ -14,12 +14,19 @@ from trio_webpubsub import (
     Disconnected,
     Gap,
     GroupMessage,
+    GroupState,
+    GroupStateChange,
+    GroupStream,
+    GroupStreams,
+    GroupStreamWriter,
     InvokeResult,
+    MemberState,
     Recovered,
     RejoinFailed,
     SendResult,
     ServerMessage,
     Stopped,
+    StreamStatistics,
     Subscription,
     open_client,
 )
@@ -74,3 +81,37 @@ async def sending(client: Client) -> None:
     assert_type(await client.send_event("e", "text", ack=False), None)
     assert_type(await client.invoke_event("e"), InvokeResult)
     await client.send_to_group("g", "", data_type="xml")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+async def streaming(client: Client) -> None:
+    async with client.open_stream("g", no_echo=True, idle_timeout=1, stream_id="s") as writer:
+        assert_type(writer, GroupStreamWriter)
+        assert_type(await writer.write({"n": 1}), None)
+        assert_type(await writer.flush(), None)
+        assert_type(await writer.abort("E"), None)
+        assert_type(writer.statistics(), StreamStatistics)
+    async with client.group_streams("g", from_start=True) as streams:
+        assert_type(streams, GroupStreams[GroupMessage])
+        async for stream in streams:
+            assert_type(stream, GroupStream[GroupMessage])
+            assert_type(stream.from_user_id, str | None)
+            async for fragment in stream:
+                assert_type(fragment, GroupMessage)
+    async for stream_with_gaps in client.group_streams(gaps=True):
+        assert_type(await stream_with_gaps.receive(), GroupMessage | Gap)
+    channel: trio.abc.ReceiveChannel[trio.abc.ReceiveChannel[GroupMessage]] = client.group_streams("g")
+    await channel.aclose()
+    assert_type(await anext(client.group_messages("g", fragments=True)), GroupMessage)
+    client.group_streams("g", join="no")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    client.open_stream("g", idle=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def presence(client: Client) -> None:
+    assert_type(await client.set_group_state("g", {"status": "typing"}), SendResult)
+    assert_type(await client.clear_group_state("g"), SendResult)
+    async with client.group_state("g") as members:
+        assert_type(members, GroupState)
+        assert_type(members["c-1"], MemberState)
+        async for change in members.changes():
+            assert_type(change, GroupStateChange)
+    await client.set_group_state("g", {"n": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]

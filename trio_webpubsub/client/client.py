@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, overload
 
 from ..protocol import wire
 from ..protocol.messages import (
@@ -21,10 +21,11 @@ from ..protocol.payloads import check_metadata, data_of, payload_of
 from ..protocol.pending import Operation
 from ..protocol.session_values import State
 from ..protocol.ticket import SessionTicket
-from .core import Core
-from .route import Overflow, Route
-from .router import Feed, Key
+from .previews import Previews
+from .route import Overflow
+from .router import Feed, Fragments
 from .statistics import ClientStatistics
+from .subscribing import subscribe
 from .subscription import Subscription
 
 DEFAULT_BUFFER = 10_000
@@ -32,11 +33,8 @@ LIFECYCLE_BUFFER = 1_000
 """What a watcher may be behind: days of an outage, and little memory for one that nobody reads."""
 
 
-class Client:
+class Client(Previews):
     """A connection to a hub that survives drops. Get one from `open_client`."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
 
     def __repr__(self) -> str:
         return f"<Client {self.state} connection_id={self.connection_id!r} user_id={self.user_id!r}>"
@@ -72,6 +70,7 @@ class Client:
         group: str | None = None,
         *,
         join: bool = True,
+        fragments: bool = False,
         gaps: Literal[False] = False,
         buffer: int = DEFAULT_BUFFER,
         overflow: Overflow = "error",
@@ -83,6 +82,7 @@ class Client:
         group: str | None = None,
         *,
         join: bool = True,
+        fragments: bool = False,
         gaps: Literal[True],
         buffer: int = DEFAULT_BUFFER,
         overflow: Overflow = "error",
@@ -93,6 +93,7 @@ class Client:
         group: str | None = None,
         *,
         join: bool = True,
+        fragments: bool = False,
         gaps: bool = False,
         buffer: int = DEFAULT_BUFFER,
         overflow: Overflow = "error",
@@ -107,6 +108,7 @@ class Client:
             group: The group; ``None`` for the messages of every group that this connection is in, without joining any.
             join: ``False`` for a membership that the token, the REST API or an event handler gives, which needs no
                 role.
+            fragments: Take the fragments of streams as well, which `group_streams` is for (a preview of the service).
             gaps: Yield a `Gap` wherever messages are missing: after a lost session, for a frame that could not be read,
                 for messages that did not fit into the buffer.
             buffer: Messages that may wait for the consumer, beside the limit of 16 MiB.
@@ -116,9 +118,11 @@ class Client:
         Raises:
             ValueError: ``group`` is no group name, or an argument makes no sense.
         """
-        if group is None:
-            return self._subscription(Feed.EVERY_GROUP, gaps, buffer, overflow)
-        return self._subscription(check_group(group), gaps, buffer, overflow, join=group if join else None)
+        key = Feed.EVERY_GROUP if group is None else check_group(group)
+        also = Fragments(group) if fragments else None
+        return subscribe(
+            self._core, key, gaps=gaps, buffer=buffer, overflow=overflow, also=also, join=group if join else None
+        )
 
     @overload
     def server_messages(
@@ -137,7 +141,7 @@ class Client:
 
         Replies of event handlers come here too. The arguments are those of `group_messages`.
         """
-        return self._subscription(Feed.SERVER, gaps, buffer, overflow)
+        return subscribe(self._core, Feed.SERVER, gaps=gaps, buffer=buffer, overflow=overflow)
 
     @overload
     def messages(
@@ -156,14 +160,14 @@ class Client:
 
         The arguments are those of `group_messages`.
         """
-        return self._subscription(Feed.EVERYTHING, gaps, buffer, overflow)
+        return subscribe(self._core, Feed.EVERYTHING, gaps=gaps, buffer=buffer, overflow=overflow)
 
     def lifecycle(self) -> Subscription[Lifecycle]:
         """Watch the connection: first how it stands, then each change.
 
         A watcher that is 1,000 of them behind loses the oldest news. It ends when the client does, with `Stopped`.
         """
-        return self._subscription(Feed.LIFECYCLE, False, LIFECYCLE_BUFFER, "drop_oldest")
+        return subscribe(self._core, Feed.LIFECYCLE, buffer=LIFECYCLE_BUFFER, overflow="drop_oldest")
 
     async def detach(self) -> SessionTicket:
         """End this client but not its session, which another process may go on with: ``open_client(resume=ticket)``.
@@ -435,26 +439,6 @@ class Client:
                 repeat_in_new_session=repeat_in_new_session,
             )
         )
-
-    def _subscription(
-        self, key: Key, gaps: bool, buffer: int, overflow: Overflow, *, join: str | None = None
-    ) -> Subscription[Any]:
-        if check_count("buffer", buffer) < 1:
-            raise ValueError(f"buffer is {buffer}; at least one message must fit")
-        if overflow not in get_args(Overflow):
-            raise ValueError(f"overflow is {overflow!r}, which is none of {', '.join(map(repr, get_args(Overflow)))}")
-        core = self._core
-        route: Route[Any] = Route(buffer=buffer, overflow=overflow, gaps=gaps)
-        enter: Callable[[], Awaitable[None]] | None = None
-        release: Callable[[], object] = partial(core.router.remove, key, route)
-        if join is not None:
-            enter = partial(core.enter_group, join, route)
-            release = partial(core.release_group, join, route)
-            if core.session.state == "stopped":
-                route.end(core.end_of_subscriptions)
-        else:
-            core.router.add(key, route)
-        return Subscription(route, enter=enter, release=release, abandoned=core.router.abandoned)
 
 
 def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:

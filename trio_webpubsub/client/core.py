@@ -22,16 +22,19 @@ from ..errors import (
     WebPubSubError,
 )
 from ..protocol import wire
+from ..protocol.group_state import StateChanged, StateRefused
 from ..protocol.invocations import Invocation
 from ..protocol.messages import Connected, Gap, Recovered, RejoinFailed, SendResult
-from ..protocol.pending import Acknowledged, Done, HandedOver, Operation, Refused, Unanswered, Unknown
+from ..protocol.outgoing_streams import OutgoingStream
+from ..protocol.pending import Done, HandedOver, Operation, Refused, Unanswered, Unknown
 from ..protocol.session import DETACHED, Session
 from ..protocol.session_values import Delivery, GroupRefused, Output
 from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
 from .connection import Connection, shown
 from .route import Route
-from .router import Router
+from .router import Key, Router
+from .state_watchers import StateWatchers
 from .statistics import ClientStatistics
 from .supervisor import OpenTransport, Supervisor
 from .transport import Transport
@@ -66,6 +69,7 @@ class Core:
     ) -> None:
         self.session = session
         self.router: Router = Router()
+        self.states: StateWatchers = StateWatchers()
         self._log_payloads = log_payloads
         self._supervisor = Supervisor(
             session,
@@ -93,14 +97,14 @@ class Core:
 
     # Group subscriptions
 
-    async def enter_group(self, group: str, route: Route[Any]) -> None:
+    async def enter_group(self, group: str, key: Key, route: Route[Any], also: Key | None) -> None:
         """Join for a subscription. The route stands before the join goes out, so that no message is missed."""
         operation: Operation | None = None
 
         def start() -> Operation:
             nonlocal operation
             operation = self.session.outgoing.subscribe(group)
-            self.router.add(group, route)  # nothing is written before the next checkpoint
+            self.router.add(key, route, also)  # nothing is written before the next checkpoint
             return operation
 
         try:
@@ -108,37 +112,37 @@ class Core:
         except BaseException:
             if operation is not None:
                 refused = isinstance(operation.outcome, Refused)
-                self._drop_route(group, route, maybe_joined=operation.writes > 0 and not refused)
+                self._drop_route(group, key, route, also, maybe_joined=operation.writes > 0 and not refused)
             raise
 
-    def release_group(self, group: str, route: Route[Any]) -> None:
+    def release_group(self, group: str, key: Key, route: Route[Any], also: Key | None) -> None:
         """End a subscription that joined its group."""
-        self._drop_route(group, route, maybe_joined=True)
+        self._drop_route(group, key, route, also, maybe_joined=True)
 
-    def _drop_route(self, group: str, route: Route[Any], *, maybe_joined: bool) -> None:
-        if self.router.remove(group, route):
+    def _drop_route(self, group: str, key: Key, route: Route[Any], also: Key | None, *, maybe_joined: bool) -> None:
+        if self.router.remove(key, route, also):
             self.session.outgoing.unsubscribe(group, maybe_joined=maybe_joined)
-            self._wake_writer()
+            self.wake_writer()
 
     # Operations
 
     async def perform(self, start: Callable[[], Operation]) -> SendResult:
         """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
-        self._raise_if_stopped()
+        self.raise_if_stopped()
         while not self._has_room:
             await self._room.park()
-            self._raise_if_stopped()
+            self.raise_if_stopped()
         try:
             operation = start()
         finally:
             self._offer_room()  # what woke this task may make room for more than this, and this may not want it
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        self._wake_writer()
+        self.wake_writer()
 
         def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
             self.session.outgoing.withdraw(operation)
             self._offer_room()
-            self._wake_writer()  # a join may have to be undone
+            self.wake_writer()  # a join may have to be undone
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -158,7 +162,7 @@ class Core:
             case HandedOver():
                 return ClientStopped(f"{DETACHED}; whoever has the ticket goes on with this operation")
             case _:  # never sent
-                return self._stopped_error()
+                return self.stopped_error()
 
     @property
     def _has_room(self) -> bool:
@@ -172,7 +176,7 @@ class Core:
 
     async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
-        self._raise_if_stopped()
+        self.raise_if_stopped()
         self._post_credit -= 1
         if self._post_credit:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -181,25 +185,25 @@ class Core:
             await trio.lowlevel.checkpoint()
         await self._wait_for_writer()
         self.session.outgoing.post(message)
-        self._wake_writer()
+        self.wake_writer()
 
     async def _wait_for_writer(self) -> None:
         session = self.session
-        self._raise_if_stopped()
+        self.raise_if_stopped()
         while not session.can_post or session.outgoing.posted_bytes >= MAX_POSTED_BYTES:
             await self._posting.park()
-            self._raise_if_stopped()
+            self.raise_if_stopped()
 
     async def invoke(self, message: wire.Invoke) -> wire.InvokeResponse:
         """Wait for an invocation's response, as soon as there is a link and its writer keeps up."""
         await self._wait_for_writer()
         invocation = self.session.outgoing.invoke(message, trio.current_time())
         invocation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        self._wake_writer()
+        self.wake_writer()
 
         def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
             self.session.outgoing.withdraw_invocation(invocation)
-            self._wake_writer()
+            self.wake_writer()
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -212,7 +216,7 @@ class Core:
             case Invocation(timed_out=True):
                 raise InvocationTimeout("Timeout", "no response came in time; the handler may have run or not")
             case _ if self.session.state == "stopped":
-                raise self._stopped_error()
+                raise self.stopped_error()
             case _:
                 raise InvocationFailed(
                     "ConnectionLost", "the link dropped before a response came; the handler may have run or not"
@@ -271,11 +275,13 @@ class Core:
         """Give the error with which the client gave up, if nobody has been told yet."""
         return None if self._failure is None or self._failure_told else self._give_up_error()
 
-    def _raise_if_stopped(self) -> None:
+    def raise_if_stopped(self) -> None:
+        """Raise what every operation of a client that has ended does."""
         if self.session.state == "stopped":
-            raise self._stopped_error()
+            raise self.stopped_error()
 
-    def _stopped_error(self) -> Exception:
+    def stopped_error(self) -> Exception:
+        """Give what operations of a client that has ended raise."""
         if self._failure is None:
             return trio.ClosedResourceError(self._stop_reason)
         return self._give_up_error()
@@ -299,13 +305,17 @@ class Core:
             match output:
                 case Delivery(messages, sizes):
                     self.router.messages(messages, sizes)
-                case Operation() | Invocation():
+                case Operation() | Invocation() | OutgoingStream():
                     if output.wake is not None:
                         output.wake()
                 case Gap():
                     self.router.gap(output)
                 case GroupRefused(group=group, rejoin=rejoin):
                     self._group_refused(group, rejoin)
+                case StateChanged(observed=observed, changes=changes):
+                    self.states.changed(observed, changes)
+                case StateRefused():
+                    self._state_refused(output)
                 case _:
                     logger.info("%s", shown(output))
                     self.router.lifecycle(output)
@@ -315,14 +325,23 @@ class Core:
         self._offer_room()  # not where operations are woken: some have nobody to be woken
 
     def _group_refused(self, group: str, rejoin: Operation | None) -> None:
-        reason: Exception
-        if rejoin is None:
-            reason = WebPubSubError("the session was lost, and groups are not joined again (auto_rejoin=False)")
-        else:
-            reason = self._error_of(rejoin)
-            logger.warning("group %r could not be joined again: %s", group, shown(reason))
-            self.router.lifecycle(RejoinFailed(group=group, error=reason))
+        reason = self._rejoin_failure(group, rejoin, "could not be joined again")
         self.router.end_group(group, lambda: GroupLost(group, reason))
+
+    def _state_refused(self, refused: StateRefused) -> None:
+        what = "does not know this client's state any more" if refused.observed is None else "does not tell its states"
+        reason = self._rejoin_failure(refused.group, refused.operation, what)
+        if refused.observed is not None:
+            self.states.end(refused.observed, lambda: GroupLost(refused.group, reason))
+
+    def _rejoin_failure(self, group: str, operation: Operation | None, consequence: str) -> Exception:
+        """Say why a group is not in the new session what it was in the last one, and tell of what was tried."""
+        if operation is None:
+            return WebPubSubError("the session was lost, and groups are not joined again (auto_rejoin=False)")
+        reason = self._error_of(operation)
+        logger.warning("group %r %s: %s", group, consequence, shown(reason))
+        self.router.lifecycle(RejoinFailed(group=group, error=reason))
+        return reason
 
     def _written(self) -> None:
         """The writer has caught up a little."""
@@ -331,7 +350,8 @@ class Core:
         if self._all_written:
             self._drained.unpark_all()
 
-    def _wake_writer(self) -> None:
+    def wake_writer(self) -> None:
+        """Something may be there to write."""
         if self._supervisor.connection is not None:
             self._supervisor.connection.wake_writer()
 
@@ -383,7 +403,7 @@ class Core:
         return ticket
 
     def _raise_if_not_detachable(self) -> None:
-        self._raise_if_stopped()
+        self.raise_if_stopped()
         if not self.session.can_detach:
             raise RuntimeError("only a session that can be recovered can be detached: a reliable one, while it lasts")
 
@@ -397,7 +417,7 @@ class Core:
 
     async def _drain(self) -> None:
         while self.session.state != "stopped" and not self._all_written:
-            self._wake_writer()
+            self.wake_writer()
             await self._drained.park()
 
     def stop(self, reason: str) -> None:
@@ -407,6 +427,7 @@ class Core:
             self._stopped.set()
         self._dispatch(self.session.stop(reason))
         self.router.end_all(self.end_of_subscriptions)
+        self.states.end_all(self.end_of_subscriptions)
         for lot in (self._room, self._posting, self._drained):
             lot.unpark_all()
         self._ready.set()
@@ -417,7 +438,7 @@ class Core:
         return self.session.idle and not (connection is not None and connection.busy)
 
 
-def _advice(message: Acknowledged, error: wire.WireError) -> str:
+def _advice(message: wire.Acknowledged, error: wire.WireError) -> str:
     """Say which role an operation would have taken."""
     if error.name != "Forbidden":
         return ""
@@ -429,5 +450,9 @@ def _advice(message: Acknowledged, error: wire.WireError) -> str:
             )
         case wire.SendToGroup(group=group):
             return f" (this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group})"
+        case wire.SetGroupState():
+            return " (this takes the role webpubsub.setGroupState)"
+        case wire.SubscribeGroupState() | wire.UnsubscribeGroupState():
+            return " (this takes the role webpubsub.getGroupState)"
         case _:
             return ""

@@ -20,6 +20,9 @@ Overflow: TypeAlias = Literal["error", "drop_oldest", "drop_newest"]
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 ITEMS_PER_SCHEDULE_POINT = 64
 
+CROWDED = 1024
+"""A route with more messages than this makes the receive loop pause politely."""
+
 _GAP = -1
 """Stands for the size of a gap."""
 
@@ -44,6 +47,8 @@ class Route(Generic[M]):
         self._credit = ITEMS_PER_SCHEDULE_POINT
         self._ended = False
         self._error: Callable[[], Exception | None] | None = None
+        self.crowded_at: int = CROWDED
+        """With more messages than this the receive loop pauses politely."""
         self.closed: bool = False
         self.dropped: int = 0
         self._taken = 0
@@ -191,9 +196,13 @@ class Route(Generic[M]):
         while not self._messages:  # other tasks may be taking from here too
             self._raise_if_ended(end)
             self._credit = ITEMS_PER_SCHEDULE_POINT
-            await self._readers.park()
+            await self._wait()
         message: M = self._messages.popleft()
         return message
+
+    async def _wait(self) -> None:
+        """Wait until something may have come."""
+        await self._readers.park()
 
     def _settle(self) -> None:
         """Count off what was taken. Taking only pops, for there every step costs once per message."""

@@ -20,6 +20,20 @@ class SubscriptionStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatistics:
+    """How a stream to a group stands (a preview of the service)."""
+
+    written: int
+    """Fragments that were written."""
+    acknowledged: int
+    """How many of them the service has acknowledged."""
+    unacknowledged: int
+    """The others: at most 64 at a time."""
+    unacknowledged_bytes: int
+    """Their payloads: at most 1 MiB at a time, unless it is a single one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientStatistics:
     """What has come and gone since the block of a client began."""
 

@@ -84,7 +84,7 @@ class Doors:
                 async with trio.open_nursery() as nursery:
                     await self._switchboard.events.start(nursery)
                     self._nursery = nursery
-                    nursery.start_soon(self._switchboard.expire_sessions)
+                    nursery.start_soon(self._switchboard.expire)
                     if self._sockets:
                         nursery.start_soon(trio.serve_listeners, self._serve_tcp, self._sockets)
                     self._ready.set()

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import trio
 
 from ..listener import Listener, ServerWebSocket
+from ..protocol.names import check_count, check_hub
+from ..protocol.wire import WireError
 from .handshake import HandshakeRefused
 from .hub import Hub, Transport
 from .links import Link
@@ -217,6 +219,38 @@ class Faults:
             yield
         finally:
             self._switchboard.unheard.remove(connection_id)
+
+    # Streams to groups
+
+    def fail_stream(
+        self, connection_id: str, stream_id: str, name: str = "InternalServerError", message: str = ""
+    ) -> None:
+        """End a stream that a client sends, as the service might: its sender and its readers get the error.
+
+        Args:
+            connection_id: whose stream.
+            stream_id: which.
+            name: of the error; the service is known to give ``Forbidden``, ``IdleTimeout`` and ``InternalServerError``.
+            message: what it says.
+
+        Raises:
+            LookupError: there is no such stream.
+        """
+        if not self._switchboard.fail_stream(connection_id, stream_id, WireError(name, message)):
+            raise LookupError(f"connection {connection_id!r} has no stream {stream_id!r}")
+
+    def refuse_fragments(self, hub: str, count: int) -> None:
+        """Refuse the next fragments of streams for the moment (``TransientError``), as an overloaded service does.
+
+        Args:
+            hub: where.
+            count: how many.
+
+        Raises:
+            ValueError: there can be no such hub, or not so many fragments.
+            TypeError: ``count`` is no whole number.
+        """
+        self._switchboard.hubs.hub(check_hub(hub)).streams.refusals = check_count("count", count)
 
     # The service's memory
 

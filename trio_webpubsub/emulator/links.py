@@ -13,10 +13,11 @@ from ..protocol.errors import ProtocolViolation
 from ..protocol.frame_reader import BinaryMessage
 from ..protocol.frame_writer import encode_frame
 from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
-from ..protocol.wire import Control, DataMessage, Payload, SendEvent, SendToGroup, Upstream
+from ..protocol.wire import Control, DataMessage, Numbered, Payload, SendEvent, SendToGroup, Upstream
 from .handshake import Publishing
 
 _UNSUPPORTED_DATA = 1003
+_NOTHING = Payload("text", b"")
 _SIMPLE_EVENT = "message"
 """What every message of a simple client is called as an event."""
 
@@ -51,7 +52,7 @@ class Link(ABC):
         """Give the frame with what is meant for this client alone; ``None`` where there is no form for it."""
 
     @abstractmethod
-    def write(self, message: DataMessage) -> bytes:
+    def write(self, message: Numbered) -> bytes:
         """Write a message for all links of the same language."""
 
     @abstractmethod
@@ -81,7 +82,7 @@ class PubSubLink(Link):
         """Give the frame with an acknowledgement or the like."""
         return encode_frame(self._codec.encode_control(message), binary=self._codec.binary)
 
-    def write(self, message: DataMessage) -> bytes:
+    def write(self, message: Numbered) -> bytes:
         """Write a message with its envelope, without a sequence id."""
         return self._codec.encode_data(message)
 
@@ -112,9 +113,9 @@ class SimpleLink(Link):
     def control_frame(self, message: Control) -> None:
         """Give nothing: there is no form for it."""
 
-    def write(self, message: DataMessage) -> bytes:
+    def write(self, message: Numbered) -> bytes:
         """Give the payload alone; text and JSON in text frames, all else in binary ones."""
-        payload = message.payload
+        payload = message.payload if isinstance(message, DataMessage) else _NOTHING  # they cannot ask for anything else
         return payload.body if payload.data_type in ("text", "json") else BinaryMessage(payload.body)
 
     def data_frame(self, written: bytes, sequence_id: int | None) -> bytes:  # noqa: ARG002 - a simple client has none

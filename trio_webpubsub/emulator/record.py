@@ -14,7 +14,18 @@ from ..protocol.errors import InvalidPayload
 from ..protocol.payloads import data_of
 from .hub.registry import Connection
 
-_DETAILS = ("no_echo", "ttl_seconds", "metadata", "invocation_id", "sequence_id")
+_DETAILS = (
+    "no_echo",
+    "ttl_seconds",
+    "metadata",
+    "invocation_id",
+    "sequence_id",
+    "stream",
+    "stream_id",
+    "stream_sequence_id",
+    "error",
+    "state",
+)
 _OVERHEAD = 500
 """Bytes that an entry takes besides its payload, about."""
 _SHOWN = 100
@@ -42,7 +53,8 @@ class ReceivedMessage:
     ack_id: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else the message says, if it does: ``no_echo``, ``ttl_seconds``, ``metadata``, ``invocation_id``,
-    ``sequence_id``."""
+    ``sequence_id``; of streams and states ``stream`` and ``error`` (both as `dict`), ``stream_id``,
+    ``stream_sequence_id`` and ``state``."""
 
     def __str__(self) -> str:
         named = [part for part in (self.group, self.event) if part is not None]
@@ -90,7 +102,10 @@ class Record:
     def message(self, now: float, hub: Callable[[], str], connection: Connection, message: wire.Upstream) -> None:
         """Note a client's message; ``hub`` gives the name of its hub."""
         payload: wire.Payload | None = getattr(message, "payload", None)
-        self._add(0 if payload is None else len(payload.body), lambda: _message(now, hub(), connection, message))
+        state: Mapping[str, str] = getattr(message, "state", None) or {}
+        size = sum(len(key) + len(value) for key, value in state.items())
+        size += 0 if payload is None else len(payload.body)
+        self._add(size, lambda: _message(now, hub(), connection, message))
 
     def request(self, now: float, request: Request, status: int) -> None:
         """Note a request; its token is left out."""
@@ -139,13 +154,30 @@ def _message(now: float, hub: str, connection: Connection, message: wire.Upstrea
         data=None if payload is None else _data(payload),
         data_type=None if payload is None else payload.data_type,
         ack_id=getattr(message, "ack_id", None),
-        details={name: value for name in _DETAILS if (value := getattr(message, name, None))},
+        details=_details(message),
     )
 
 
+def _details(message: wire.Upstream) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    for name in _DETAILS:
+        value = getattr(message, name, None)
+        if isinstance(value, wire.StreamStart | wire.StreamEndError):
+            value = {field: getattr(value, field) for field in value.__struct_fields__}
+        if value is not None and value is not False:
+            details[name] = value
+    return details
+
+
 def _type(message: wire.Upstream) -> str:
-    name = type(message).__name__
-    return "event" if name == "SendEvent" else name[0].lower() + name[1:]
+    match message:
+        case wire.SendEvent():
+            return "event"
+        case wire.OpenStream():
+            return "sendToGroup"
+        case _:
+            name = type(message).__name__
+            return name[0].lower() + name[1:]
 
 
 def _data(payload: wire.Payload) -> Any:

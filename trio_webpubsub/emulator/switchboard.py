@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import trio
 
-from ..protocol.wire import Ack, Control, SequenceAck, Upstream
+from .._shell.clock import wall_time
+from ..protocol.wire import Ack, Control, OpenStream, SequenceAck, Upstream, WireError
 from .dispatcher import EventDispatcher
 from .hub import (
     UNHANDLED,
@@ -64,6 +65,7 @@ class Switchboard:
             connected_after_recovery=connected_after_recovery,
             drop_failed_events=drop_failed_events,
             announced=events.announced,
+            epoch=wall_time() - trio.current_time(),
         )
         self.events = events
         """Who handles events."""
@@ -75,7 +77,7 @@ class Switchboard:
         self._holding = False
         self._turn = 0
         """Messages to clients since the last `push`."""
-        self._transport_ended = trio.Event()
+        self._deadline_moved = trio.Event()
         self._one_confirmed = trio.lowlevel.ParkingLot()
         self.one_answered: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         """Where those who read from clients wait for the answer to any event."""
@@ -89,6 +91,8 @@ class Switchboard:
         self.perform(hub, hub.receive(transport, message, now=trio.current_time()))
         if was_behind and isinstance(message, SequenceAck):
             self._one_confirmed.unpark_all()
+        elif isinstance(message, OpenStream):
+            self._deadline_moved.set()
 
     def hold(self) -> None:
         """Let what is for clients wait for the next `push`.
@@ -185,7 +189,7 @@ class Switchboard:
         """Strike a WebSocket off; ``code`` is that of its client's close frame, if one came."""
         self.links.pop(transport, None)
         self.perform(hub, hub.transport_ended(transport, code=code, now=trio.current_time()))
-        self._transport_ended.set()
+        self._deadline_moved.set()
         self._one_confirmed.unpark_all()
 
     def link_of(self, connection_id: str) -> Link | None:
@@ -200,6 +204,15 @@ class Switchboard:
         for hub in self.hubs:
             if connection_id in hub.registry.connections:
                 self.perform(hub, hub.forget_session(connection_id))
+                return True
+        return False
+
+    def fail_stream(self, connection_id: str, stream_id: str, error: WireError) -> bool:
+        """End a stream of a connection of any hub; tell whether it was there."""
+        for hub in self.hubs:
+            effects = hub.fail_stream(connection_id, stream_id, error, now=trio.current_time())
+            if effects is not None:
+                self.perform(hub, effects)
                 return True
         return False
 
@@ -222,12 +235,12 @@ class Switchboard:
             if scope.cancelled_caught:
                 hub.behind -= slow
 
-    async def expire_sessions(self) -> None:
-        """End the sessions whose clients did not come back in time; runs until it is cancelled."""
+    async def expire(self) -> None:
+        """End sessions whose clients did not come back in time, and idle streams; runs until it is cancelled."""
         while True:
-            self._transport_ended = trio.Event()
+            self._deadline_moved = trio.Event()
             # Not sleep_until: it works with the time that is left, and rounding may wake it a moment too early.
             with trio.move_on_at(self.hubs.next_deadline):
-                await self._transport_ended.wait()
+                await self._deadline_moved.wait()
             for hub, effects in self.hubs.handle_timeout(trio.current_time()):
                 self.perform(hub, effects)

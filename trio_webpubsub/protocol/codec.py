@@ -58,7 +58,7 @@ class Codec(Protocol):
         """Write a message to one client."""
         ...
 
-    def encode_data(self, message: wire.DataMessage) -> bytes:
+    def encode_data(self, message: wire.Numbered) -> bytes:
         """Write, once for all its recipients, a message without its sequence id."""
         ...
 

@@ -21,7 +21,7 @@ from msgspec.structs import force_setattr
 from . import wire
 from .json_downstream import UNDECODABLE, read_patiently
 from .json_upstream import read_strictly
-from .messages import GroupMessage, ServerMessage
+from .messages import GroupMessage, ServerMessage, StreamInfo
 
 _MESSAGE = b'"type":"message","from":"'
 _MANY = 10
@@ -47,12 +47,19 @@ class _Outgoing(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True
     sequence_id: int | None = None
     ack_id: int | None = None
     success: bool | None = None
-    error: wire.WireError | None = None
+    error: wire.WireError | wire.StreamEndError | None = None
     no_echo: bool = False
     ttl_seconds: int | None = None
     metadata: Mapping[str, str] | None = None
+    stream_id: str | None = None
+    stream_sequence_id: int | None = None
+    expected_sequence_id: int | None = None
+    name: str | None = None
+    state: Mapping[str, str] | None = None
+    items: list[wire.GroupStateItem] | None = None
     data_type: str | None = None
     data: str | bytes | Raw | UnsetType = UNSET
+    stream: StreamInfo | wire.StreamStart | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -61,6 +68,7 @@ _data_decoder: msgspec.json.Decoder[GroupMessage | ServerMessage] = msgspec.json
 _decode_message = _data_decoder.decode
 _decode_messages = _data_decoder.decode_lines
 _decode_ack = msgspec.json.Decoder(wire.Ack).decode
+_decode_stream_ack = msgspec.json.Decoder(wire.StreamAck).decode
 
 
 class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +106,15 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                     metadata=message.metadata,
                     data_type=payload.data_type,
                     data=_written(payload),
+                    stream=message.stream,
+                )
+            case wire.StreamData(stream_id, number, payload):
+                frame = _Outgoing(
+                    type="streamData",
+                    stream_id=stream_id,
+                    stream_sequence_id=number,
+                    data_type=None if payload is None else payload.data_type,
+                    data=UNSET if payload is None else _written(payload),
                 )
             case wire.SequenceAck(sequence_id):
                 frame = _Outgoing(type="sequenceAck", sequence_id=sequence_id)
@@ -116,9 +133,20 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                     metadata=message.metadata,
                     data_type=None if payload is None else payload.data_type,
                     data=UNSET if payload is None else _written(payload),
+                    stream=message.stream,
                 )
+            case wire.CancelInvocation(invocation_id):
+                frame = _Outgoing(type="cancelInvocation", invocation_id=invocation_id)
+            case wire.OpenStream(group=group, stream=stream):
+                frame = _Outgoing(type="sendToGroup", group=group, no_echo=message.no_echo, stream=stream)
+            case wire.StreamEnd(stream_id, error):
+                frame = _Outgoing(type="streamEnd", stream_id=stream_id, error=error)
+            case wire.SetGroupState(group, state, ack_id):
+                frame = _Outgoing(type="setGroupState", group=group, state=state, ack_id=ack_id)
+            case wire.SubscribeGroupState(group, ack_id):
+                frame = _Outgoing(type="subscribeGroupState", group=group, ack_id=ack_id)
             case _:
-                frame = _Outgoing(type="cancelInvocation", invocation_id=message.invocation_id)
+                frame = _Outgoing(type="unsubscribeGroupState", group=message.group, ack_id=message.ack_id)
         return _encode(frame)
 
     def decode_downstream(self, frame: bytes) -> wire.Downstream:
@@ -139,6 +167,8 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                     return message
             elif frame.startswith(b'{"type":"ack",'):
                 return _decode_ack(frame)
+            elif frame.startswith(b'{"type":"streamAck",'):
+                return _decode_stream_ack(frame)
         except UNDECODABLE:
             pass
         return read_patiently(frame)
@@ -198,6 +228,14 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                 )
             case wire.DisconnectedMessage(text):
                 frame = _Outgoing(type="system", event="disconnected", message=text)
+            case wire.StreamAck(stream_id, expected):
+                frame = _Outgoing(type="streamAck", stream_id=stream_id, expected_sequence_id=expected)
+            case wire.StreamNack(stream_id, expected, name, text):
+                frame = _Outgoing(
+                    type="streamNack", stream_id=stream_id, expected_sequence_id=expected, name=name, message=text
+                )
+            case wire.StreamClosed(stream_id, error):
+                frame = _Outgoing(type="streamClosed", stream_id=stream_id, error=error)
             case _:
                 payload = message.payload
                 frame = _Outgoing(
@@ -211,8 +249,11 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                 )
         return _encode(frame)
 
-    def encode_data(self, message: wire.DataMessage) -> bytes:
+    def encode_data(self, message: wire.Numbered) -> bytes:
         """Write, once for all its recipients, a message without its sequence id."""
+        if isinstance(message, wire.GroupState):
+            kind = "groupStateSnapshot" if message.snapshot else "groupStateUpdate"
+            return _encode(_Outgoing(type=kind, group=message.group, items=message.items))
         return _encode(
             _Outgoing(
                 type="message",
@@ -222,6 +263,7 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                 metadata=message.metadata,
                 data_type=message.payload.data_type,
                 data=_written(message.payload),
+                stream=message.stream,
             )
         )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from . import wire
 from .envelope import scan
@@ -26,6 +28,8 @@ _Boolean = msgspec.json.Decoder(bool)
 _Integer = msgspec.json.Decoder(int)
 _Metadata = msgspec.json.Decoder(Mapping[str, str])
 _Stream = msgspec.json.Decoder(StreamInfo)
+_Items = msgspec.json.Decoder(list[Raw])
+_Item = msgspec.json.Decoder(wire.GroupStateItem)
 
 
 def read_patiently(frame: bytes) -> wire.Downstream:
@@ -54,11 +58,26 @@ def read_patiently(frame: bytes) -> wire.Downstream:
             )
         case "system", "disconnected":
             return wire.DisconnectedMessage(_value(fields, "message", _String))
+        case "streamAck", _:
+            return wire.StreamAck(
+                _required(fields, "streamId", _String), _required(fields, "expectedSequenceId", _Integer)
+            )
+        case "streamNack", _:
+            return wire.StreamNack(
+                _required(fields, "streamId", _String),
+                _required(fields, "expectedSequenceId", _Integer),
+                _value(fields, "name", _String) or "",
+                _value(fields, "message", _String) or "",
+            )
+        case "streamClosed", _:
+            return wire.StreamClosed(_required(fields, "streamId", _String), _wire_error(fields))
         case _:
             return _message(kind, fields)
 
 
-def _message(kind: str, fields: dict[str, bytes]) -> GroupMessage | ServerMessage | wire.UnknownMessage:
+def _message(
+    kind: str, fields: dict[str, bytes]
+) -> GroupMessage | ServerMessage | wire.GroupState | wire.UnknownMessage:
     """Read a message that may have a sequence id."""
     sequence_id: int | None = None
     if fields.get("sequenceId", b"null") != b"null":
@@ -79,7 +98,20 @@ def _message(kind: str, fields: dict[str, bytes]) -> GroupMessage | ServerMessag
         )
     if sender == "server":
         return ServerMessage(sequence_id=sequence_id, metadata=metadata, **_payload(fields))
+    items = _value(fields, "items", _Items) if kind in ("groupStateSnapshot", "groupStateUpdate") else None
+    if items is not None and group is not None:
+        snapshot = kind == "groupStateSnapshot"
+        return wire.GroupState(group=group, items=_state_items(items), snapshot=snapshot, sequence_id=sequence_id)
     return wire.UnknownMessage(type=kind, sequence_id=sequence_id)
+
+
+def _state_items(raw_items: list[Raw]) -> list[wire.GroupStateItem]:
+    """Read the items of a group's state; one that cannot be read costs no other."""
+    items: list[wire.GroupStateItem] = []
+    for raw in raw_items:
+        with suppress(*UNDECODABLE):
+            items.append(_Item.decode(raw))
+    return items
 
 
 def _payload(fields: dict[str, bytes]) -> dict[str, Any]:

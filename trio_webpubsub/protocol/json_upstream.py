@@ -24,6 +24,11 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _Id: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class _StreamStart(msgspec.Struct, kw_only=True, rename="camel"):
+    stream_id: str
+    idle_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] | None = None
+
+
 class _Request(msgspec.Struct, kw_only=True, rename="camel"):
     """Any message of a client, as the service's side reads it."""
 
@@ -37,6 +42,11 @@ class _Request(msgspec.Struct, kw_only=True, rename="camel"):
     no_echo: bool = False
     ttl_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL_SECONDS)] | None = None
     metadata: Mapping[str, str] | None = None
+    stream: _StreamStart | None = None
+    stream_id: str | None = None
+    stream_sequence_id: _Id | None = None
+    error: wire.StreamEndError | None = None
+    state: Mapping[str, str] | None = None
     data_type: str = "json"
     data: Raw = Raw()
 
@@ -93,7 +103,7 @@ def check_json(data: bytes) -> None:
 
 
 def _upstream_of(request: _Request) -> wire.Upstream:
-    for number in (request.ack_id, request.sequence_id):
+    for number in (request.ack_id, request.sequence_id, request.stream_sequence_id):
         if number is not None and number > _LARGEST_ID:
             raise ProtocolViolation(_INVALID_DATA, "an id is larger than 64 bits")
     if request.metadata is not None:
@@ -102,6 +112,12 @@ def _upstream_of(request: _Request) -> wire.Upstream:
         except ValueError as error:
             raise ProtocolViolation(_INVALID_DATA, str(error)) from None
     match request.type.lower():
+        case "sendtogroup" if request.stream is not None:
+            if bytes(request.data):
+                raise ProtocolViolation(_INVALID_DATA, "what opens a stream has no data")
+            return wire.OpenStream(
+                group=_present(request.group, "group"), stream=_stream_start(request.stream), no_echo=request.no_echo
+            )
         case "sendtogroup":
             return wire.SendToGroup(
                 group=_present(request.group, "group"),
@@ -117,7 +133,18 @@ def _upstream_of(request: _Request) -> wire.Upstream:
                 payload=_request_payload(request),
                 ack_id=request.ack_id,
                 metadata=request.metadata,
+                stream=None if request.stream is None else _stream_start(request.stream),
             )
+        case "streamdata":
+            return _stream_data(request)
+        case "streamend":
+            return wire.StreamEnd(_present(request.stream_id, "streamId"), request.error)
+        case "setgroupstate":
+            return wire.SetGroupState(_present(request.group, "group"), request.state, request.ack_id)
+        case "subscribegroupstate":
+            return wire.SubscribeGroupState(_present(request.group, "group"), request.ack_id)
+        case "unsubscribegroupstate":
+            return wire.UnsubscribeGroupState(_present(request.group, "group"), request.ack_id)
         case "sequenceack":
             return wire.SequenceAck(_present(request.sequence_id, "sequenceId"))
         case "ping":
@@ -134,11 +161,25 @@ def _upstream_of(request: _Request) -> wire.Upstream:
                 event=_present(request.event, "event"),
                 payload=_request_payload(request) if bytes(request.data) else None,
                 metadata=request.metadata,
+                stream=None if request.stream is None else _stream_start(request.stream),
             )
         case "cancelinvocation":
             return wire.CancelInvocation(_present(request.invocation_id, "invocationId"))
         case _:
             raise ProtocolViolation(_INVALID_DATA, f"the type {request.type[:40]!r} is unknown")
+
+
+def _stream_start(start: _StreamStart) -> wire.StreamStart:
+    return wire.StreamStart(start.stream_id, start.idle_timeout_ms)
+
+
+def _stream_data(request: _Request) -> wire.StreamData:
+    """Read a fragment, which has a number and data, or neither."""
+    stream_id = _present(request.stream_id, "streamId")
+    if request.stream_sequence_id is None and not bytes(request.data):
+        return wire.StreamData(stream_id)
+    number = _present(request.stream_sequence_id, "streamSequenceId")
+    return wire.StreamData(stream_id, number, _request_payload(request))
 
 
 def _present(value: T | None, name: str) -> T:
@@ -150,8 +191,8 @@ def _present(value: T | None, name: str) -> T:
 def _request_payload(request: _Request) -> wire.Payload:
     raw = bytes(request.data)
     data_type = request.data_type.lower()
-    if not raw and request.metadata is not None:
-        return wire.Payload("text", b"")  # sent for its metadata
+    if not raw and (request.metadata is not None or request.stream is not None):
+        return wire.Payload("text", b"")  # sent for its metadata, or to begin a stream
     if not raw:
         raise ProtocolViolation(_INVALID_DATA, "data is missing")
     try:

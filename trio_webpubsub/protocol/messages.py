@@ -20,7 +20,7 @@ _SequenceId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _NotEmpty: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class StreamError(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class StreamError(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Why a group stream ended early."""
 
     name: str = ""
@@ -30,7 +30,7 @@ class StreamError(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The sender's own code, where ``name`` is ``"UserError"``."""
 
 
-class StreamInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class StreamInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Which fragment of which group stream a group message is (a preview of the service)."""
 
     stream_id: str
@@ -97,13 +97,37 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Frames that could not be read at all."""
     overflowed: int = 0
     """Messages that did not fit into this subscription's buffer."""
+    fragments: int = 0
+    """Fragments of a group stream, by its own numbers (a preview of the service)."""
 
     def __add__(self, other: Gap) -> Gap:
         return Gap(
             session_lost=self.session_lost or other.session_lost,
             unreadable=self.unreadable + other.unreadable,
             overflowed=self.overflowed + other.overflowed,
+            fragments=self.fragments + other.fragments,
         )
+
+
+class MemberState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connection has set as its state in a group (a preview of the service)."""
+
+    user_id: str | None
+    """``None`` when anonymous."""
+    state: Mapping[str, str]
+    updated_at: float
+    """When it was set, by the service's clock, in seconds since 1970."""
+
+
+class GroupStateChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection's state in a group is there, new, or gone (a preview of the service)."""
+
+    connection_id: str
+    user_id: str | None
+    state: Mapping[str, str] | None
+    """``None`` when the state was cleared, or its connection has gone."""
+    updated_at: float
+    """When that happened, by the service's clock, in seconds since 1970."""
 
 
 class InvokeResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """What callers ask of the client, and the groups that they want to be in: the upstream half of a session.
 
 The caller's side is `send`, `join`, `subscribe` and the like; the rest is for `session.Session`, which tells what
-became of the transport and the session. Three machines work together here: `pending` keeps the operations with an ack
-id, `membership` the wanted groups, and `invocations` the events whose answer is waited for. What connects them are
-these rules:
+became of the transport and the session. Five machines work together here: `pending` keeps the operations with an ack
+id, `membership` the wanted groups, `invocations` the events whose answer is waited for, `outgoing_streams` the streams
+and `group_state` what this client tells groups about itself. What connects them are these rules:
 
 * A group is wanted as soon as its join is queued; when the join ends without success, that wish ends as well.
 * A join whose caller went away after it was written is undone by a leave.
@@ -18,11 +18,14 @@ import msgspec
 
 from . import wire
 from .codec import Codec
+from .group_state import GroupStates
 from .invocations import Invocation, Invocations
 from .membership import Membership
-from .pending import Acknowledged, Done, Operation, PendingOperations, Purpose, Refused
+from .outgoing_streams import OutgoingStreams
+from .pending import MESSAGE_REFUSED, Done, Operation, PendingOperations, Purpose, Refused
 from .session_values import GroupRefused, Output, SessionSettings
 from .ticket import PendingOperation, TicketContents
+from .wire import Acknowledged
 
 
 class Outgoing:
@@ -40,6 +43,12 @@ class Outgoing:
         )
         self._membership = Membership()
         self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
+        self.streams: OutgoingStreams = OutgoingStreams(
+            codec, ack_timeout=settings.ack_timeout, max_message_size=settings.max_message_size
+        )
+        """The streams to groups."""
+        self.states: GroupStates = GroupStates(self._submit, self._pending.never_retry)
+        """This client's states in groups, and those it watches."""
 
     # What callers ask for
 
@@ -112,6 +121,7 @@ class Outgoing:
         if operation.outcome is not None:
             return
         self._pending.withdraw(operation)
+        self.states.withdrawn(operation)
         match operation.message:
             case wire.JoinGroup(group=group):
                 self._membership.release(group, maybe_joined=operation.writes > 0)
@@ -153,7 +163,7 @@ class Outgoing:
     @property
     def idle(self) -> bool:
         """True when no frame waits to be written."""
-        return self._pending.idle
+        return self._pending.idle and self.streams.idle
 
     @property
     def leaving(self) -> bool:
@@ -163,7 +173,7 @@ class Outgoing:
     @property
     def deadline(self) -> float:
         """When `expire` has something to do."""
-        return min(self._pending.deadline, self._invocations.deadline)
+        return min(self._pending.deadline, self._invocations.deadline, self.streams.deadline)
 
     # What the session tells
 
@@ -171,7 +181,10 @@ class Outgoing:
         """Give frames to write now, about ``budget`` bytes of them."""
         if self._membership.leaving:
             self._leave_unwanted()
-        return self._pending.take(now, budget)
+        frames = self._pending.take(now, budget)
+        if not self.streams.idle:
+            frames += self.streams.take(now, budget - sum(map(len, frames)))
+        return frames
 
     def acknowledge(self, ack: wire.Ack, now: float, outputs: list[Output]) -> float | None:
         """Take the service's word; gives the round trip in seconds if that decided an operation."""
@@ -189,6 +202,7 @@ class Outgoing:
     def expire(self, now: float, outputs: list[Output]) -> None:
         """Time has passed: retries are due, overdue acks are asked for or given up, and so are responses."""
         self._settle_all(self._pending.expire(now), outputs)
+        outputs += self.streams.expire(now)
         for invocation in self._invocations.expire(now):
             outputs.append(invocation)
             self._pending.post(self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id)))
@@ -200,29 +214,40 @@ class Outgoing:
             code: the service's close code, if the service ended it.
             outputs: where the outcomes go.
         """
-        if code is not None and (operation := self._pending.refused_with(code)) is not None:
-            self._settle(operation, outputs)
+        if code in MESSAGE_REFUSED:
+            if not self._pending.unanswered:
+                outputs += self.streams.refused_with(code)
+            elif (operation := self._pending.refused_with(code)) is not None:
+                self._settle(operation, outputs)
         outputs += self._invocations.fail_all()
+        self.streams.transport_ended()
         return self._pending.transport_ended()
 
-    def session_recovered(self) -> None:
+    def session_recovered(self, now: float) -> None:
         """Queue all that is pending for the new transport."""
         self._pending.refill()
+        self.streams.session_recovered(now)
 
     def session_lost(self, outputs: list[Output]) -> None:
         """Settle what cannot outlive the session."""
         self._settle_all(self._pending.session_lost(), outputs)
+        outputs += self.streams.session_lost()
 
     def session_begun(self, outputs: list[Output], *, first: bool) -> None:
-        """Queue all that is pending under new ids, and after the ``first`` session a join for every wanted group."""
+        """Queue all that is pending under new ids, and after the ``first`` session what makes it like the last one."""
         self._membership.new_session()
         if not first:
             self._rejoin(outputs)
+            if self._settings.auto_rejoin:
+                self.states.session_begun()
+            else:
+                outputs += self.states.give_up()
         self._pending.new_session()
+        self.streams.session_begun()
 
     def stop(self) -> list[Output]:
         """Give everything its last outcome."""
-        return list(self._pending.stop())
+        return [*self._pending.stop(), *self.streams.stop()]
 
     # The hand-over to another process
 
@@ -239,13 +264,14 @@ class Outgoing:
             )
             for each in self._pending
         ]
-        told: list[Output] = [each for each in self._pending.hand_over() if each.purpose != "internal"]
-        return operations, self._pending.last_id, self._membership.wanted(), told
+        told = [each for each in self._pending.hand_over() if each.purpose != "internal"]
+        return operations, self._pending.last_id, self._membership.wanted(), [*told, *self.streams.stop()]
 
     def resume(self, contents: TicketContents) -> None:
         """Go on with what another process had pending; nobody here waits for it."""
         for group in contents.groups:
             self._membership.join(group)
+        self.states.restore(contents.states)
         self._pending.resume(contents.last_ack_id)
         for each in contents.operations:
             operation = Operation(
@@ -325,5 +351,7 @@ class Outgoing:
             self._membership.release(message.group, maybe_joined=not isinstance(outcome, Refused))
             if operation.purpose == "internal" and not isinstance(outcome, Done):
                 outputs.append(GroupRefused(message.group, operation))
+        if (refused := self.states.settled(operation)) is not None:
+            outputs.append(refused)
         if operation.purpose != "internal":
             outputs.append(operation)

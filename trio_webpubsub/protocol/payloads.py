@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeGuard, get_args
+from typing import Any, TypeGuard, cast, get_args
 
 import msgspec
 
@@ -90,6 +90,19 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         size += len(key) + len(value)
     if size > 8192:
         raise ValueError(f"the metadata has {size:,} characters, the limit is 8,192")
+
+
+def check_state(state: object) -> dict[str, str]:
+    """Give a copy of what a connection may set as its state in a group.
+
+    Raises:
+        TypeError: it is no mapping of ``str`` to ``str``.
+        ValueError: a text holds a lone surrogate.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"a state is a mapping of str to str, not {_kind(state)}")
+    items = cast("Mapping[object, object]", state).items()
+    return {check_text(key, "state key"): check_text(value, "state value") for key, value in items}
 
 
 def _is_bytes(data: object) -> TypeGuard[bytes | bytearray | memoryview]:

@@ -22,9 +22,7 @@ import msgspec
 from . import wire
 from .codec import Codec
 from .errors import MessageTooLarge
-
-Acknowledged: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | wire.SendEvent
-"""The messages that can have an ack id."""
+from .wire import Acknowledged
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -159,7 +157,9 @@ class PendingOperations:
         writes = 0 if ack_id is None else 1  # so that a Duplicate means that it ran
         new_id = self._last_id + 1 if ack_id is None else ack_id
         message = msgspec.structs.replace(message, ack_id=new_id)
-        if isinstance(message, wire.JoinGroup | wire.LeaveGroup):  # small anyway, and what undoes a join may be larger
+        if isinstance(
+            message, wire.JoinGroup | wire.LeaveGroup | wire.UnsubscribeGroupState
+        ):  # small anyway, and what undoes a join may be larger
             frame = self._codec.encode_upstream(message)
         else:
             frame = self.encode(message)
@@ -283,14 +283,19 @@ class PendingOperations:
         if any(each[2] is operation for each in self._delayed):
             self.withdraw(operation)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether this transport carried operations to which no answer has come."""
+        return bool(self._in_flight)
+
     def refused_with(self, code: int) -> Operation | None:
-        """The service closed the transport with ``code``. Gives the operation whose frame it will not take.
+        """The service closed the transport with one of `MESSAGE_REFUSED`. Gives the operation that it will not take.
+
+        Only while there are `unanswered` ones.
 
         The service answers in the order in which it reads, events apart, which wait for their handler. So the message
         that it stumbled over is the first unanswered one. The second time is proof: it would end every link there is.
         """
-        if code not in MESSAGE_REFUSED or not self._in_flight:
-            return None
         in_order = sorted(self._in_flight.values(), key=lambda each: isinstance(each.message, wire.SendEvent))
         suspect = in_order[0]
         suspect.strikes += 1
@@ -318,9 +323,9 @@ class PendingOperations:
         resolved: list[Operation] = []
         for operation in list(self._by_id.values()):
             match operation.message:
-                case wire.JoinGroup():
-                    pass  # every wanted group is joined anew
-                case wire.LeaveGroup():
+                case wire.JoinGroup() | wire.SetGroupState() | wire.SubscribeGroupState():
+                    pass  # done anew in the next session, twice does no harm
+                case wire.LeaveGroup() | wire.UnsubscribeGroupState():
                     resolved.append(self._resolve(operation, Done()))  # nobody is a member in a new session
                 case _ if operation.writes and not operation.repeat_in_new_session:
                     resolved.append(self._resolve(operation, Unknown()))

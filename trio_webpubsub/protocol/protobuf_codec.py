@@ -13,20 +13,36 @@ Source: the reference page of ``protobuf.reliable.webpubsub.azure.v1`` in the se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from . import wire
+from .messages import StreamInfo
 
 try:
     from .protobuf_downstream import read_downstream
     from .protobuf_upstream import read_upstream
-    from .webpubsub_pb2 import DownstreamMessage, MessageData, UpstreamMessage
+    from .webpubsub_pb2 import DownstreamMessage, GroupStateItem, MessageData, UpstreamMessage
+    from .webpubsub_pb2 import StreamInfo as StreamFields
 except ImportError as _error:
     raise ImportError("the protobuf subprotocols need an extra: pip install trio-webpubsub[protobuf]") from _error
 
-# The bytes that begin a field: the data message in its frame, and the sequence id in the data message.
-_DATA_MESSAGE = bytes([DownstreamMessage.DATA_MESSAGE_FIELD_NUMBER << 3 | 2])
-_SEQUENCE_ID = bytes([DownstreamMessage.DataMessage.SEQUENCE_ID_FIELD_NUMBER << 3])
+# The byte that begins the sequence id, by the byte that begins the message it stands in.
+_SEQUENCE_IDS = {
+    message << 3 | 2: bytes([sequence_id << 3])
+    for message, sequence_id in (
+        (DownstreamMessage.DATA_MESSAGE_FIELD_NUMBER, DownstreamMessage.DataMessage.SEQUENCE_ID_FIELD_NUMBER),
+        (
+            DownstreamMessage.GROUP_STATE_UPDATE_MESSAGE_FIELD_NUMBER,
+            DownstreamMessage.GroupStateUpdateMessage.SEQUENCE_ID_FIELD_NUMBER,
+        ),
+        (
+            DownstreamMessage.GROUP_STATE_SNAPSHOT_MESSAGE_FIELD_NUMBER,
+            DownstreamMessage.GroupStateSnapshotMessage.SEQUENCE_ID_FIELD_NUMBER,
+        ),
+    )
+}
 
 
 class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +79,15 @@ class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
                         data=_written(message.payload),
                         ack_id=message.ack_id,
                         metadata=message.metadata,
+                        stream=_stream_start(message.stream),
+                    )
+                )
+            case wire.StreamData(stream_id, number, payload):
+                frame = UpstreamMessage(
+                    stream_data_message=UpstreamMessage.StreamDataMessage(
+                        stream_id=stream_id,
+                        stream_sequence_id=number,
+                        data=None if payload is None else _written(payload),
                     )
                 )
             case wire.SequenceAck(sequence_id):
@@ -84,12 +109,44 @@ class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
                         invocation_id=message.invocation_id,
                         data=None if message.payload is None else _written(message.payload),
                         metadata=message.metadata,
+                        stream=_stream_start(message.stream),
                     )
+                )
+            case wire.CancelInvocation(invocation_id):
+                frame = UpstreamMessage(
+                    cancel_invocation_message=UpstreamMessage.CancelInvocationMessage(invocation_id=invocation_id)
+                )
+            case wire.OpenStream():
+                frame = UpstreamMessage(
+                    send_to_group_message=UpstreamMessage.SendToGroupMessage(
+                        group=message.group, no_echo=message.no_echo or None, stream=_stream_start(message.stream)
+                    )
+                )
+            case wire.StreamEnd(stream_id, error):
+                frame = UpstreamMessage(
+                    stream_end_message=UpstreamMessage.StreamEndMessage(
+                        stream_id=stream_id,
+                        error=None
+                        if error is None
+                        else UpstreamMessage.StreamEndMessage.StreamEndError(
+                            message=error.message, user_error_code=error.user_error_code
+                        ),
+                    )
+                )
+            case wire.SetGroupState(group, state, ack_id):
+                frame = UpstreamMessage(
+                    set_group_state_message=UpstreamMessage.SetGroupStateMessage(
+                        group=group, ack_id=ack_id, state=_state(state)
+                    )
+                )
+            case wire.SubscribeGroupState(group, ack_id):
+                frame = UpstreamMessage(
+                    subscribe_group_state_message=UpstreamMessage.SubscribeGroupStateMessage(group=group, ack_id=ack_id)
                 )
             case _:
                 frame = UpstreamMessage(
-                    cancel_invocation_message=UpstreamMessage.CancelInvocationMessage(
-                        invocation_id=message.invocation_id
+                    unsubscribe_group_state_message=UpstreamMessage.UnsubscribeGroupStateMessage(
+                        group=message.group, ack_id=message.ack_id
                     )
                 )
         return frame.SerializeToString()
@@ -147,6 +204,27 @@ class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
                         disconnected_message=DownstreamMessage.SystemMessage.DisconnectedMessage(reason=reason or "")
                     )
                 )
+            case wire.StreamAck(stream_id, expected):
+                frame = DownstreamMessage(
+                    stream_ack_message=DownstreamMessage.StreamAckMessage(
+                        stream_id=stream_id, expected_sequence_id=expected
+                    )
+                )
+            case wire.StreamNack(stream_id, expected, name, text):
+                frame = DownstreamMessage(
+                    stream_nack_message=DownstreamMessage.StreamNackMessage(
+                        stream_id=stream_id, expected_sequence_id=expected, name=name, message=text
+                    )
+                )
+            case wire.StreamClosed(stream_id, error):
+                frame = DownstreamMessage(
+                    stream_closed_message=DownstreamMessage.StreamClosedMessage(
+                        stream_id=stream_id,
+                        error=None
+                        if error is None
+                        else DownstreamMessage.StreamClosedMessage.ErrorMessage(name=error.name, message=error.message),
+                    )
+                )
             case _:
                 error = message.error
                 frame = DownstreamMessage(
@@ -164,14 +242,17 @@ class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
                 )
         return frame.SerializeToString()
 
-    def encode_data(self, message: wire.DataMessage) -> bytes:
+    def encode_data(self, message: wire.Numbered) -> bytes:
         """Write, once for all its recipients, a message without its sequence id; a sender's user id has no field."""
+        if isinstance(message, wire.GroupState):
+            return _group_state(message).SerializeToString()
         return DownstreamMessage(
             data_message=DownstreamMessage.DataMessage(
                 origin="server" if message.group is None else "group",
                 group=message.group,
                 data=_written(message.payload),
                 metadata=message.metadata,
+                stream=None if message.stream is None else _stream(message.stream),
             )
         ).SerializeToString()
 
@@ -185,9 +266,9 @@ class ProtobufCodec(msgspec.Struct, frozen=True, kw_only=True):
         start = 2
         while data_message[start - 1] >= 0x80:  # all bytes of a length have the high bit, but the last
             start += 1
-        field = _SEQUENCE_ID + _varint(sequence_id)
+        field = _SEQUENCE_IDS[data_message[0]] + _varint(sequence_id)
         length = _varint(len(data_message) - start + len(field))
-        return b"".join((_DATA_MESSAGE, length, data_message[start:], field))
+        return b"".join((data_message[:1], length, data_message[start:], field))
 
 
 PROTOBUF = ProtobufCodec(subprotocol="protobuf.webpubsub.azure.v1", reliable=False)
@@ -217,3 +298,46 @@ def _written(payload: wire.Payload) -> MessageData:
             return MessageData(binary_data=payload.body)
         case _:
             return MessageData(protobuf_data=payload.body)
+
+
+def _stream_start(start: wire.StreamStart | None) -> UpstreamMessage.StreamStartInfo | None:
+    if start is None:
+        return None
+    return UpstreamMessage.StreamStartInfo(stream_id=start.stream_id, idle_timeout_ms=start.idle_timeout_ms)
+
+
+def _stream(stream: StreamInfo) -> StreamFields:
+    error = stream.error
+    return StreamFields(
+        stream_id=stream.stream_id,
+        stream_sequence_id=stream.stream_sequence_id,
+        end_of_stream=stream.end_of_stream or None,
+        error=None
+        if error is None
+        else StreamFields.ErrorMessage(
+            name=error.name, message=error.message, user_error_code=error.user_error_code or ""
+        ),
+    )
+
+
+def _state(state: Mapping[str, str] | None) -> GroupStateItem.GroupState | None:
+    return None if state is None else GroupStateItem.GroupState(entries=state)
+
+
+def _group_state(message: wire.GroupState) -> DownstreamMessage:
+    items = [
+        GroupStateItem(
+            connection_id=item.connection_id,
+            user_id=item.user_id,
+            state=_state(item.state),
+            updated_at=item.updated_at,
+        )
+        for item in message.items
+    ]
+    if message.snapshot:
+        return DownstreamMessage(
+            group_state_snapshot_message=DownstreamMessage.GroupStateSnapshotMessage(group=message.group, items=items)
+        )
+    return DownstreamMessage(
+        group_state_update_message=DownstreamMessage.GroupStateUpdateMessage(group=message.group, items=items)
+    )

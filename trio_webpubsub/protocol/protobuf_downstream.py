@@ -40,19 +40,18 @@ def read_downstream(frame: bytes) -> wire.Downstream:
         case "invoke_response_message":
             return _invoke_response(message.invoke_response_message)
         case "group_state_update_message":
-            return wire.UnknownMessage(
-                type="groupStateUpdate", sequence_id=_sequence_id(message.group_state_update_message)
-            )
+            return _group_state(message.group_state_update_message, snapshot=False)
         case "group_state_snapshot_message":
-            return wire.UnknownMessage(
-                type="groupStateSnapshot", sequence_id=_sequence_id(message.group_state_snapshot_message)
-            )
+            return _group_state(message.group_state_snapshot_message, snapshot=True)
         case "stream_ack_message":
-            return wire.UnknownMessage(type="streamAck")
+            stream_ack = message.stream_ack_message
+            return wire.StreamAck(stream_ack.stream_id, stream_ack.expected_sequence_id)
         case "stream_nack_message":
-            return wire.UnknownMessage(type="streamNack")
+            nack = message.stream_nack_message
+            return wire.StreamNack(nack.stream_id, nack.expected_sequence_id, nack.name, nack.message)
         case "stream_closed_message":
-            return wire.UnknownMessage(type="streamClosed")
+            closed = message.stream_closed_message
+            return wire.StreamClosed(closed.stream_id, _wire_error(closed))
         case _:
             # The schema has nothing else at the top, so whatever is there came with a later version of it.
             later = UnknownFieldSet(message)
@@ -84,6 +83,21 @@ def _sequence_id(
     if message.sequence_id == 0:
         raise UnreadableFrame("sequence_id is not positive")
     return message.sequence_id
+
+
+def _group_state(
+    message: DownstreamMessage.GroupStateUpdateMessage | DownstreamMessage.GroupStateSnapshotMessage, *, snapshot: bool
+) -> wire.GroupState:
+    items = [
+        wire.GroupStateItem(
+            connection_id=item.connection_id,
+            user_id=item.user_id or None,
+            state=dict(item.state.entries) if item.HasField("state") else None,
+            updated_at=item.updated_at,
+        )
+        for item in message.items
+    ]
+    return wire.GroupState(group=message.group, items=items, snapshot=snapshot, sequence_id=_sequence_id(message))
 
 
 def _stream(stream: StreamFields) -> StreamInfo:
@@ -157,6 +171,8 @@ def _invoke_response(response: DownstreamMessage.InvokeResponseMessage) -> wire.
 
 
 def _wire_error(
-    message: DownstreamMessage.AckMessage | DownstreamMessage.InvokeResponseMessage,
+    message: DownstreamMessage.AckMessage
+    | DownstreamMessage.InvokeResponseMessage
+    | DownstreamMessage.StreamClosedMessage,
 ) -> wire.WireError | None:
     return wire.WireError(message.error.name, message.error.message) if message.HasField("error") else None

@@ -19,7 +19,7 @@ _INVALID_DATA = 1007
 _UNREADABLE = (DecodeError, ValueError)
 """What the runtime raises: the second in pure Python, for text that is not UTF-8."""
 
-_WithPayload: TypeAlias = (
+_Sent: TypeAlias = (
     UpstreamMessage.SendToGroupMessage | UpstreamMessage.EventMessage | UpstreamMessage.InvokeEventMessage
 )
 
@@ -35,7 +35,10 @@ def read_upstream(frame: bytes) -> wire.Upstream:
         case "send_to_group_message":
             send = message.send_to_group_message
             if send.HasField("stream"):
-                raise ProtocolViolation(_INVALID_DATA, "streams are not supported")
+                if send.HasField("data"):
+                    raise ProtocolViolation(_INVALID_DATA, "what opens a stream has no data")
+                start = _stream_start(send)
+                return wire.OpenStream(group=send.group, stream=start, no_echo=send.no_echo)
             if send.ttl_seconds > MAX_TTL_SECONDS:
                 raise ProtocolViolation(_INVALID_DATA, f"ttl_seconds is over {MAX_TTL_SECONDS}")
             return wire.SendToGroup(
@@ -53,6 +56,7 @@ def read_upstream(frame: bytes) -> wire.Upstream:
                 payload=_request_payload(event),
                 ack_id=event.ack_id if event.HasField("ack_id") else None,
                 metadata=_request_metadata(event),
+                stream=_stream_start(event) if event.HasField("stream") else None,
             )
         case "sequence_ack_message":
             return wire.SequenceAck(message.sequence_ack_message.sequence_id)
@@ -71,21 +75,43 @@ def read_upstream(frame: bytes) -> wire.Upstream:
                 event=invoke.event,
                 payload=_request_payload(invoke) if invoke.HasField("data") else None,
                 metadata=_request_metadata(invoke),
+                stream=_stream_start(invoke) if invoke.HasField("stream") else None,
             )
         case "cancel_invocation_message":
             return wire.CancelInvocation(message.cancel_invocation_message.invocation_id)
+        case "stream_data_message":
+            return _stream_data(message.stream_data_message)
+        case "stream_end_message":
+            end = message.stream_end_message
+            return wire.StreamEnd(end.stream_id, _end_error(end) if end.HasField("error") else None)
+        case "set_group_state_message":
+            state = message.set_group_state_message
+            return wire.SetGroupState(
+                state.group,
+                dict(state.state.entries) if state.HasField("state") else None,
+                state.ack_id if state.HasField("ack_id") else None,
+            )
+        case "subscribe_group_state_message":
+            subscribe = message.subscribe_group_state_message
+            return wire.SubscribeGroupState(subscribe.group, subscribe.ack_id if subscribe.HasField("ack_id") else None)
         case None:
             raise ProtocolViolation(_INVALID_DATA, "the frame holds no message of a known type")
         case _:
-            raise ProtocolViolation(_INVALID_DATA, f"{kind} is not supported")
+            unsubscribe = message.unsubscribe_group_state_message
+            return wire.UnsubscribeGroupState(
+                unsubscribe.group, unsubscribe.ack_id if unsubscribe.HasField("ack_id") else None
+            )
 
 
-def _request_payload(request: _WithPayload) -> wire.Payload:
+def _request_payload(request: _Sent | UpstreamMessage.StreamDataMessage) -> wire.Payload:
     data = request.data
     kind = data.WhichOneof("data")
     if kind is None:
-        if data.ByteSize() == 0 and request.metadata:
-            return wire.Payload("text", b"")  # sent for its metadata
+        excused = not isinstance(request, UpstreamMessage.StreamDataMessage) and (
+            request.metadata or request.HasField("stream")
+        )
+        if data.ByteSize() == 0 and excused:
+            return wire.Payload("text", b"")  # sent for its metadata, or to begin a stream
         raise ProtocolViolation(_INVALID_DATA, "data is missing, or of an unknown type")
     body: bytes = getattr(data, kind)
     try:
@@ -100,7 +126,29 @@ def _request_payload(request: _WithPayload) -> wire.Payload:
     return wire.Payload(kind.removesuffix("_data"), body)
 
 
-def _request_metadata(request: _WithPayload) -> dict[str, str] | None:
+def _stream_start(request: _Sent) -> wire.StreamStart:
+    start = request.stream
+    return wire.StreamStart(start.stream_id, start.idle_timeout_ms if start.HasField("idle_timeout_ms") else None)
+
+
+def _stream_data(data: UpstreamMessage.StreamDataMessage) -> wire.StreamData:
+    """Read a fragment, which has a number and data, or neither."""
+    if data.HasField("stream_sequence_id") != data.HasField("data"):
+        raise ProtocolViolation(_INVALID_DATA, "a fragment has a number and data, or neither")
+    if not data.HasField("data"):
+        return wire.StreamData(data.stream_id)
+    return wire.StreamData(data.stream_id, data.stream_sequence_id, _request_payload(data))
+
+
+def _end_error(end: UpstreamMessage.StreamEndMessage) -> wire.StreamEndError:
+    error = end.error
+    return wire.StreamEndError(
+        error.message if error.HasField("message") else None,
+        error.user_error_code if error.HasField("user_error_code") else None,
+    )
+
+
+def _request_metadata(request: _Sent) -> dict[str, str] | None:
     if not request.metadata:
         return None
     metadata = dict(request.metadata)

@@ -14,6 +14,9 @@ from .names import check_group, check_text
 Permission: TypeAlias = Literal["joinLeaveGroup", "sendToGroup"]
 """What a connection may be allowed to do with a group: join and leave it, or send to it."""
 
+StatePermission: TypeAlias = Literal["setGroupState", "getGroupState"]
+"""The same for states in groups (a preview of the service): to set its own, and to get those of all."""
+
 MAX_PATTERN_LENGTH = 1_024
 """Characters."""
 MAX_STARS = 5
@@ -68,6 +71,16 @@ class Role:
             ValueError: the service would not take the pattern.
         """
         return _pattern_role("sendToGroups", pattern)
+
+    @staticmethod
+    def set_group_state() -> str:
+        """The role to set a state in groups (a preview of the service)."""
+        return f"{ROLE_PREFIX}setGroupState"
+
+    @staticmethod
+    def get_group_state() -> str:
+        """The role to get the states in groups (a preview of the service)."""
+        return f"{ROLE_PREFIX}getGroupState"
 
 
 def check_role(role: str) -> str:

@@ -96,6 +96,11 @@ class Session:
         return self._codec.binary
 
     @property
+    def ack_timeout(self) -> float:
+        """Seconds to wait for what the service owes."""
+        return self._settings.ack_timeout
+
+    @property
     def can_post(self) -> bool:
         """Whether a transport is ready to take frames that nobody waits for."""
         return self._proven
@@ -252,6 +257,7 @@ class Session:
             last_ack_id=last_ack_id,
             operations=operations,
             groups=groups,
+            states={group: dict(state) for group, state in self.outgoing.states.own.items()},
             unread=unread,
         )
         self._open = self._proven = False
@@ -341,8 +347,14 @@ class Session:
     # Inside
 
     def _control(
-        self, message: wire.Control | wire.UnknownMessage, size: int, now: float, outputs: list[Output]
+        self,
+        message: wire.Control | wire.GroupState | wire.UnknownMessage,
+        size: int,
+        now: float,
+        outputs: list[Output],
     ) -> None:
+        streams = self.outgoing.streams
+        news: Output | None = None
         match message:
             case wire.Ack():
                 self._measured(self.outgoing.acknowledge(message, now, outputs))
@@ -356,8 +368,21 @@ class Session:
                     self._sequence.note(message.sequence_id, size, now)
             case wire.InvokeResponse():
                 self.outgoing.respond(message, outputs)
+            case wire.StreamAck():
+                news = streams.acknowledge(message, now)
+            case wire.StreamNack():
+                news = streams.go_back(message, now)
+            case wire.StreamClosed():
+                news = streams.closed(message, now)
+            case wire.GroupState():
+                if message.sequence_id is None or self._sequence.note(message.sequence_id, size, now):
+                    news = self.outgoing.states.take(message)
+                else:
+                    self.counts.repeated += 1
             case _:  # a pong
                 self._measured(self._keep_alive.pong(now))
+        if news is not None:
+            outputs.append(news)
 
     def _measured(self, round_trip: float | None) -> None:
         if round_trip is not None:
@@ -401,7 +426,7 @@ class Session:
         self._proven = True
         self.state = "connected"
         self._sequence.rearm(now)
-        self.outgoing.session_recovered()
+        self.outgoing.session_recovered(now)
         outputs.append(Recovered(connection_id=connection_id))
 
     def _lose_session(self, outputs: list[Output]) -> None:

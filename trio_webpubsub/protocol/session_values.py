@@ -7,8 +7,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from .group_state import StateChanged, StateRefused
 from .invocations import Invocation
 from .messages import Gap, GroupMessage, Lifecycle, ServerMessage
+from .outgoing_streams import OutgoingStream
 from .pending import Operation
 
 State: TypeAlias = Literal["connecting", "connected", "recovering", "reconnecting", "stopped"]
@@ -43,7 +45,9 @@ class Delivery(msgspec.Struct, frozen=True):
     """Of the frames, in bytes."""
 
 
-Output: TypeAlias = Delivery | Gap | Operation | Invocation | Lifecycle | GroupRefused
+Output: TypeAlias = (
+    Delivery | Gap | Operation | Invocation | OutgoingStream | StateChanged | StateRefused | Lifecycle | GroupRefused
+)
 
 
 class Recover(msgspec.Struct, frozen=True):

@@ -17,13 +17,16 @@ from . import wire
 from .errors import InvalidPayload
 from .messages import Gap, GroupMessage, ServerMessage, StreamInfo
 from .payloads import data_of, payload_of
-from .pending import Acknowledged
+from .wire import Acknowledged
 
 _MESSAGES: dict[str, type[Acknowledged]] = {
     "join": wire.JoinGroup,
     "leave": wire.LeaveGroup,
     "send": wire.SendToGroup,
     "event": wire.SendEvent,
+    "set state": wire.SetGroupState,
+    "watch states": wire.SubscribeGroupState,
+    "unwatch states": wire.UnsubscribeGroupState,
 }
 _KINDS = {message: kind for kind, message in _MESSAGES.items()}
 
@@ -123,6 +126,8 @@ class TicketContents(msgspec.Struct, frozen=True, kw_only=True):
     last_ack_id: int
     operations: list[PendingOperation]
     groups: list[str]
+    states: dict[str, dict[str, str]] = {}
+    """What this client has set as its state, by group."""
     unread: dict[str, list[UnreadMessage]]
     """By the kind of subscription in whose buffer they waited."""
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from .messages import GroupMessage, ServerMessage
+from .messages import GroupMessage, ServerMessage, StreamInfo
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -55,11 +55,20 @@ class SendToGroup(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] | None = None
 
 
+class StreamStart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What begins a stream. Only groups have streams so far; that events carry it is reserved by the schema."""
+
+    stream_id: str
+    idle_timeout_ms: int | None = None
+    """Milliseconds without a fragment after which the service ends the stream; five minutes if not given."""
+
+
 class SendEvent(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     payload: Payload
     ack_id: int | None = None
     metadata: Mapping[str, str] | None = None
+    stream: StreamStart | None = None
 
 
 class Invoke(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +76,57 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     payload: Payload | None = None
     metadata: Mapping[str, str] | None = None
+    stream: StreamStart | None = None
 
 
 class CancelInvocation(msgspec.Struct, frozen=True):
     invocation_id: str
+
+
+class OpenStream(msgspec.Struct, frozen=True, kw_only=True):
+    """Begins a stream to a group: a ``sendToGroup`` that carries a start instead of data (a preview of the service)."""
+
+    group: str
+    stream: StreamStart
+    no_echo: bool = False
+
+
+class StreamData(msgspec.Struct, frozen=True):
+    """A fragment of a stream; without number and payload a sign that its sender lives."""
+
+    stream_id: str
+    stream_sequence_id: int | None = None
+    payload: Payload | None = None
+
+
+class StreamEndError(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Why a sender ended its stream early. Members of the group get it under the name ``UserError``."""
+
+    message: str | None = None
+    user_error_code: str | None = None
+
+
+class StreamEnd(msgspec.Struct, frozen=True):
+    stream_id: str
+    error: StreamEndError | None = None
+
+
+class SetGroupState(msgspec.Struct, frozen=True):
+    """Replaces this connection's state in a group (a preview of the service); ``None`` clears it."""
+
+    group: str
+    state: Mapping[str, str] | None = None
+    ack_id: int | None = None
+
+
+class SubscribeGroupState(msgspec.Struct, frozen=True):
+    group: str
+    ack_id: int | None = None
+
+
+class UnsubscribeGroupState(msgspec.Struct, frozen=True):
+    group: str
+    ack_id: int | None = None
 
 
 class SequenceAck(msgspec.Struct, frozen=True):
@@ -83,7 +139,15 @@ class Ping(msgspec.Struct, frozen=True):
     pass
 
 
-Upstream: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent | Invoke | CancelInvocation | SequenceAck | Ping
+Acknowledged: TypeAlias = (
+    JoinGroup | LeaveGroup | SendToGroup | SendEvent | SetGroupState | SubscribeGroupState | UnsubscribeGroupState
+)
+"""The messages that can have an ack id."""
+
+StreamMessage: TypeAlias = OpenStream | StreamData | StreamEnd
+"""What a stream's sender writes. The answers are messages of their own, not acks."""
+
+Upstream: TypeAlias = Acknowledged | StreamMessage | Invoke | CancelInvocation | SequenceAck | Ping
 
 # Service to client
 
@@ -123,6 +187,57 @@ class InvokeResponse(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] | None = None
 
 
+class StreamAck(msgspec.Struct, frozen=True, rename="camel"):
+    """Confirms the opening of a stream, and every fragment below the one that is expected next."""
+
+    stream_id: str
+    expected_sequence_id: int
+
+
+class StreamNack(msgspec.Struct, frozen=True):
+    """The service did not take a fragment: its sender goes back to the one that is expected."""
+
+    stream_id: str
+    expected_sequence_id: int
+    name: str = ""
+    message: str = ""
+
+
+class StreamClosed(msgspec.Struct, frozen=True):
+    """The end of a stream, or the refusal to open it."""
+
+    stream_id: str
+    error: WireError | None = None
+
+
+class GroupStateItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What one connection has set as its state in a group."""
+
+    connection_id: str
+    user_id: str | None = None
+    state: Mapping[str, str] | None = None
+    """``None`` where the state was removed."""
+    updated_at: int = 0
+    """Milliseconds since 1970."""
+
+
+class GroupState(msgspec.Struct, frozen=True, kw_only=True):
+    """States in a group: all of them (a snapshot), or those that changed."""
+
+    group: str
+    items: list[GroupStateItem]
+    snapshot: bool
+    sequence_id: int | None = None
+
+    @property
+    def size(self) -> int:
+        """About the bytes of its items."""
+        return sum(
+            len(item.connection_id) + sum(len(key) + len(value) for key, value in (item.state or {}).items())
+            for item in self.items
+        )
+
+
 class DataMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message as the service's side writes it: to a group's members, or from the server if ``group`` is ``None``."""
 
@@ -130,6 +245,12 @@ class DataMessage(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     from_user_id: str | None = None
     metadata: Mapping[str, str] | None = None
+    stream: StreamInfo | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its payload."""
+        return len(self.payload.body)
 
 
 class UnknownMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,8 +260,13 @@ class UnknownMessage(msgspec.Struct, frozen=True, kw_only=True):
     sequence_id: int | None = None
 
 
-Control: TypeAlias = ConnectedMessage | DisconnectedMessage | Ack | Pong | InvokeResponse
+Control: TypeAlias = (
+    ConnectedMessage | DisconnectedMessage | Ack | Pong | InvokeResponse | StreamAck | StreamNack | StreamClosed
+)
 """What the service sends to one connection, without a sequence id."""
 
-Downstream: TypeAlias = GroupMessage | ServerMessage | Control | UnknownMessage
+Numbered: TypeAlias = DataMessage | GroupState
+"""What the service's side gives a sequence id."""
+
+Downstream: TypeAlias = GroupMessage | ServerMessage | GroupState | Control | UnknownMessage
 """What the client's side reads."""

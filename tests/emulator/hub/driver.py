@@ -7,7 +7,7 @@ from typing import Any
 
 from trio_webpubsub.emulator.hub import AskEvent, ConnectAccepted, ConnectRequest, Deliver, Effect, Hub, Send
 from trio_webpubsub.emulator.hub.limits import HubLimits
-from trio_webpubsub.protocol.wire import Ack, ConnectedMessage, Payload
+from trio_webpubsub.protocol.wire import Ack, ConnectedMessage, DataMessage, Payload
 
 PLAIN = "json.webpubsub.azure.v1"
 RELIABLE = "json.reliable.webpubsub.azure.v1"
@@ -28,6 +28,7 @@ def open_connection(
     *,
     connection_id: str | None = None,
     reliable: bool = False,
+    simple: bool = False,
     user_id: str | None = None,
     roles: Sequence[str] = BOTH_ROLES,
     groups: Sequence[str] = (),
@@ -36,14 +37,17 @@ def open_connection(
     request = ConnectRequest(
         connection_id=connection_id or f"c-{transport}",
         session_secret=b"secret",
-        subprotocols=[RELIABLE if reliable else PLAIN],
+        subprotocols=[] if simple else [RELIABLE if reliable else PLAIN],
         user_id=user_id,
         roles=roles,
         groups=groups,
     )
     hub.connect(transport, request)
     hub.answer_connect(transport, ConnectAccepted())
-    (effect,) = hub.transport_opened(transport)
+    effects = hub.transport_opened(transport)
+    if simple:
+        return ""
+    (effect,) = effects
     return token_of(effect)
 
 
@@ -74,7 +78,7 @@ def received(effects: list[Effect], transport: int) -> list[tuple[str, int | Non
     return [
         (effect.message.payload.body.decode(), number)
         for effect in effects
-        if isinstance(effect, Deliver)
+        if isinstance(effect, Deliver) and isinstance(effect.message, DataMessage)
         for recipient, number in effect.recipients
         if recipient == transport
     ]

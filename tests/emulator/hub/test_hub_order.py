@@ -18,7 +18,7 @@ from trio_webpubsub.emulator.hub import (
     Send,
     Withdraw,
 )
-from trio_webpubsub.protocol.wire import Ack, CancelInvocation, Invoke, SendEvent, SendToGroup, WireError
+from trio_webpubsub.protocol.wire import Ack, CancelInvocation, DataMessage, Invoke, SendEvent, SendToGroup, WireError
 
 FAILED = EventFailed(WireError("InternalServerError", "it broke"))
 ACTIONS = st.lists(
@@ -52,7 +52,7 @@ class Service:
                         self.done.append(int(effect.event[1:]))
                 case Withdraw(token):
                     assert self.asked.pop().token == token
-                case Deliver(message):
+                case Deliver(DataMessage() as message):
                     self.done.append(int(message.payload.body))
                 case Send(_, Ack(ack_id)):
                     self.acked.append(ack_id)

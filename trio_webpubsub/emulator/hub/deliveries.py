@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from ...protocol.wire import DataMessage
+from ...protocol.wire import Numbered
 from .effects import Deliver, Effect, Transport
 from .lifetimes import SLOW_CLIENT, Lifetimes
 from .registry import Connection
@@ -23,7 +23,7 @@ class Deliveries:
 
     def deliver(
         self,
-        message: DataMessage,
+        message: Numbered,
         connections: Iterable[Connection],
         effects: Effects,
         *,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ...protocol.wire import Control, DataMessage, Payload
+from ...protocol.wire import Control, Numbered, Payload
 from .inputs import ConnectRequest
 
 Transport: TypeAlias = int
@@ -50,7 +50,7 @@ class Send:
 class Deliver:
     """Send one message to many: written once, with each recipient's own sequence id where there is one."""
 
-    message: DataMessage
+    message: Numbered
     recipients: Sequence[tuple[Transport, int | None]]
 
 

@@ -27,11 +27,13 @@ from ...protocol import wire
 from ...protocol.subprotocols import first_known
 from .deliveries import Deliveries
 from .effects import Abort, AskConnect, Close, Effect, Notice, Reject, Send, Token, Transport, Upgrade
+from .group_states import GroupStates
 from .inputs import ConnectAnswer, ConnectRefused, ConnectRequest, EventAnswer
 from .lifetimes import CONNECTION_LOST, Lifetimes
 from .limits import HubLimits
 from .registry import Connection, Registry
 from .requests import Requests
+from .streams import Streams
 
 Effects: TypeAlias = list[Effect]
 
@@ -49,6 +51,7 @@ class Hub:
         connected_after_recovery: bool = True,
         drop_failed_events: bool = False,
         announced: Collection[Notice] = (),
+        epoch: float = 0.0,
     ) -> None:
         """Start without connections.
 
@@ -59,6 +62,7 @@ class Hub:
             drop_failed_events: whether a client whose event fails is dropped, as the service's documentation has it, or
                 gets an ack that says so, as from the official emulator. A simple client is dropped in any case.
             announced: what comes out as `Notify`.
+            epoch: what makes of its times the seconds since 1970, which it tells clients.
         """
         self._limits = limits
         self._connected_after_recovery = connected_after_recovery
@@ -66,7 +70,13 @@ class Hub:
         self._accepted: dict[Transport, Connection] = {}
         self._lifetimes = Lifetimes(limits, frozenset(announced))
         self._deliveries = Deliveries(self._lifetimes)
-        self._requests = Requests(limits, self._lifetimes, self._deliveries, drop_failed_events=drop_failed_events)
+        self._states = GroupStates(self._deliveries, epoch=epoch)
+        self._requests = Requests(
+            limits, self._lifetimes, self._deliveries, self._states, drop_failed_events=drop_failed_events
+        )
+        self._now = 0.0  # the last time that was told
+        self.streams: Streams = Streams(limits, self._lifetimes, self._deliveries)
+        """What clients stream to groups."""
         self.registry: Registry = self._lifetimes.registry
         """Who is connected; for looking only."""
         self.behind: set[str] = self._lifetimes.behind
@@ -131,7 +141,7 @@ class Hub:
         connection = self.registry.connections.get(connection_id)
         if connection is None or connection.session is None or not connection.session.tokens.accept(reconnection_token):
             effects.append(Close(transport, 1008, "The session cannot be recovered."))
-            return effects
+            return self._settled(effects)
         if connection.transport is not None:
             effects.append(Abort(connection.transport))
             self._lifetimes.detach(connection, connection.transport)
@@ -140,7 +150,7 @@ class Hub:
         if self._connected_after_recovery:
             effects.append(_connected(connection, transport))
         self._deliveries.replay(connection.session, transport, now, effects)
-        return effects
+        return self._settled(effects)
 
     # How they go
 
@@ -161,23 +171,26 @@ class Hub:
         connection = self._lifetimes.attached.get(transport)
         if connection is None:
             return effects
+        self._now = now
         if connection.session is None or code == 1000:
             self._lifetimes.end(connection, CONNECTION_LOST if code is None else "", effects)
         else:
             self._lifetimes.wait_for_recovery(connection, transport, now)
         self._requests.transport_ended(connection, now, effects)
-        return effects
+        return self._settled(effects)
 
     @property
     def next_deadline(self) -> float:
         """When `handle_timeout` is to be called; ``math.inf`` if nothing waits."""
-        return self._lifetimes.next_deadline
+        return min(self._lifetimes.next_deadline, self.streams.next_deadline)
 
     def handle_timeout(self, now: float) -> Effects:
-        """End the sessions whose window has passed."""
+        """End the sessions whose window has passed, and the streams that have been idle for too long."""
         effects: Effects = []
+        self._now = now
         self._lifetimes.end_expired(now, effects)
-        return effects
+        self.streams.end_idle(now, effects)
+        return self._settled(effects)
 
     def close_connection(self, connection_id: str, *, code: int = 1000, reason: str = "") -> Effects:
         """Close a connection on purpose, its session included; nothing happens if there is none.
@@ -187,14 +200,14 @@ class Hub:
         effects: Effects = []
         if connection := self.registry.connections.get(connection_id):
             self._lifetimes.close(connection, code, reason, effects)
-        return effects
+        return self._settled(effects)
 
     def forget_session(self, connection_id: str) -> Effects:
         """Lose a connection as if its server had crashed; nothing happens if there is none."""
         effects: Effects = []
         if connection := self.registry.connections.get(connection_id):
             self._lifetimes.lose(connection, CONNECTION_LOST, effects)
-        return effects
+        return self._settled(effects)
 
     # What clients send
 
@@ -204,6 +217,7 @@ class Hub:
         effects: Effects = []
         if connection is None:
             return effects
+        self._now = now
         match message:
             case wire.SequenceAck(sequence_id):
                 if connection.session is not None:
@@ -212,15 +226,18 @@ class Hub:
                 effects.append(Send(transport, wire.Pong()))
             case wire.CancelInvocation(invocation_id):
                 self._requests.cancel(connection, invocation_id, now, effects)
+            case wire.OpenStream() | wire.StreamData() | wire.StreamEnd():
+                self.streams.take(connection, message, now, effects)
             case _:
                 self._requests.take(connection, message, now, effects)
-        return effects
+        return self._settled(effects)
 
     def answer_event(self, token: Token, answer: EventAnswer, *, now: float) -> Effects:
         """Take the answer to `AskEvent`. It is dropped if whoever waited for it is gone."""
         effects: Effects = []
+        self._now = now
         self._requests.answer(token, answer, now, effects)
-        return effects
+        return self._settled(effects)
 
     # What servers do
 
@@ -245,9 +262,10 @@ class Hub:
             expires: when it is of no use any more to a client that was away.
         """
         effects: Effects = []
+        self._now = now
         message = wire.DataMessage(payload=payload, group=group, metadata=metadata)
         self._deliveries.deliver(message, connections, effects, now=now, expires=expires)
-        return effects
+        return self._settled(effects)
 
     def join(self, connections: Iterable[Connection], groups: Iterable[str]) -> Effects:
         """Make connections members of groups; nothing happens where they are.
@@ -262,7 +280,7 @@ class Hub:
         for connection in connections:
             for group in groups:
                 self._lifetimes.join(connection, group, effects)
-        return effects
+        return self._settled(effects)
 
     def leave(self, connections: Iterable[Connection], groups: Iterable[str]) -> Effects:
         """End memberships; nothing happens where there are none."""
@@ -270,6 +288,21 @@ class Hub:
         for connection in connections:
             for group in groups:
                 self._lifetimes.leave(connection, group, effects)
+        return self._settled(effects)
+
+    def fail_stream(self, connection_id: str, stream_id: str, error: wire.WireError, *, now: float) -> Effects | None:
+        """End a stream with an error, as if the service had to; ``None`` if it is not there."""
+        effects: Effects = []
+        self._now = now
+        return self._settled(effects) if self.streams.fail(connection_id, stream_id, error, now, effects) else None
+
+    def _settled(self, effects: Effects) -> Effects:
+        """Add what follows from the end of connections, which may end more of them."""
+        departed = self._lifetimes.departed
+        while departed:
+            connection = departed.popleft()
+            self.streams.connection_ended(connection, self._now, effects)
+            self._states.connection_ended(connection, self._now, effects)
         return effects
 
 

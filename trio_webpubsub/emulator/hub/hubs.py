@@ -20,12 +20,14 @@ class Hubs:
         connected_after_recovery: bool = True,
         drop_failed_events: bool = False,
         announced: Callable[[str], Collection[Notice]] | None = None,
+        epoch: float = 0.0,
     ) -> None:
         """Start without hubs; the arguments are those of `Hub`, ``announced`` by its name in lower case."""
         self._limits = limits
         self._connected_after_recovery = connected_after_recovery
         self._drop_failed_events = drop_failed_events
         self._announced = announced
+        self._epoch = epoch
         self._hubs: dict[str, Hub] = {}
 
     def hub(self, name: str, *, keep: bool = True) -> Hub:
@@ -44,6 +46,7 @@ class Hubs:
                 connected_after_recovery=self._connected_after_recovery,
                 drop_failed_events=self._drop_failed_events,
                 announced=() if self._announced is None else self._announced(name),
+                epoch=self._epoch,
             )
             if keep:
                 self._hubs[name] = hub

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Container, Iterable
 from typing import TypeAlias
 
@@ -41,6 +42,8 @@ class Lifetimes:
         """Connected clients that have left half of what they may unconfirmed."""
         self.stalled: set[str] = set()
         """Connections with so many waiting requests that no more should be read."""
+        self.departed: deque[Connection] = deque()
+        """Connections that have ended, until what else they had has ended too."""
         self._recovery_window = limits.recovery_window
         self._most_groups = limits.groups
         self._announced = announced
@@ -64,6 +67,7 @@ class Lifetimes:
     def end(self, connection: Connection, reason: str, effects: Effects) -> None:
         """Strike a connection off, for this reason."""
         self.registry.remove(connection)
+        self.departed.append(connection)
         self._expiries.pop(connection.id, None)
         if connection.transport is not None:
             self.detach(connection, connection.transport)

@@ -29,6 +29,8 @@ class HubLimits:
     """Literal group names that count, for each permission of one connection."""
     ttl_seconds: int = names.MAX_TTL_SECONDS
     """The longest life that a client may ask for its message."""
+    stream_idle_timeout: float = 300.0
+    """Seconds without a fragment after which a stream ends whose sender did not choose."""
     waiting_requests: int = 100
     """Requests of one connection that wait for the answer to its event; with more, it is not read from."""
     waiting_bytes: int = names.MAX_MESSAGE_SIZE

@@ -15,7 +15,7 @@ from .limits import HubLimits
 from .roles import Roles
 from .session import Session
 
-Request: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | wire.SendEvent | wire.Invoke
+Request: TypeAlias = wire.Acknowledged | wire.Invoke
 """What a client asks for, and waits its turn."""
 
 

@@ -13,8 +13,10 @@ from typing import TypeAlias
 
 from ...protocol import wire
 from ...protocol.names import check_event, check_group
+from ...protocol.roles import Permission, StatePermission
 from .deliveries import Deliveries
 from .effects import AskEvent, Effect, Send, Token, Withdraw
+from .group_states import GroupStates
 from .inputs import EventAnswer, EventFailed
 from .lifetimes import Lifetimes, TooManyGroups
 from .limits import HubLimits
@@ -22,7 +24,8 @@ from .registry import Connection, Request
 
 Effects: TypeAlias = list[Effect]
 
-_AckedRequest: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | wire.SendEvent
+_OnStates: TypeAlias = wire.SetGroupState | wire.SubscribeGroupState | wire.UnsubscribeGroupState
+_OfGroup: TypeAlias = wire.JoinGroup | wire.LeaveGroup | wire.SendToGroup | _OnStates
 
 _POLICY_VIOLATION = 1008
 _INTERNAL_ERROR = 1011
@@ -48,11 +51,18 @@ class Requests:
     """Carries out what clients ask for."""
 
     def __init__(
-        self, limits: HubLimits, lifetimes: Lifetimes, deliveries: Deliveries, *, drop_failed_events: bool
+        self,
+        limits: HubLimits,
+        lifetimes: Lifetimes,
+        deliveries: Deliveries,
+        states: GroupStates,
+        *,
+        drop_failed_events: bool,
     ) -> None:
         self._limits = limits
         self._lifetimes = lifetimes
         self._deliveries = deliveries
+        self._states = states
         self._drop_failed_events = drop_failed_events
         self._asked: dict[Token, _Event | _Invocation] = {}
         self._next_token = 1
@@ -127,9 +137,26 @@ class Requests:
                 self._lifetimes.join(connection, group, effects)
             case wire.LeaveGroup(group):
                 self._lifetimes.leave(connection, group, effects)
-            case _:
+            case wire.SendToGroup():
                 self._send(connection, request, now, effects)
+            case _:
+                self._on_states(connection, request, now, effects)
+                return
         _acknowledge(connection, request.ack_id, effects)
+
+    def _on_states(self, connection: Connection, request: _OnStates, now: float, effects: Effects) -> None:
+        """Carry out what is about states in groups. A snapshot follows the word that there will be one."""
+        there = self._lifetimes.is_there(connection)
+        match request:
+            case wire.SetGroupState(group, state) if there:
+                self._states.set(connection, group, state, now, effects)
+            case wire.SubscribeGroupState(group) if there:
+                self._states.subscribe(connection, group)
+            case _:
+                self._states.unsubscribe(connection, request.group)
+        _acknowledge(connection, request.ack_id, effects)
+        if there and isinstance(request, wire.SubscribeGroupState):
+            self._states.tell_all(connection, request.group, now, effects)
 
     def _send(self, connection: Connection, request: wire.SendToGroup, now: float, effects: Effects) -> None:
         message = wire.DataMessage(
@@ -200,7 +227,7 @@ class Requests:
 
     # Refusals
 
-    def _refusal(self, connection: Connection, request: _AckedRequest) -> wire.WireError | None:
+    def _refusal(self, connection: Connection, request: wire.Acknowledged) -> wire.WireError | None:
         """Tell why a request is not granted, if so."""
         try:
             if isinstance(request, wire.SendEvent):
@@ -209,14 +236,11 @@ class Requests:
             check_group(request.group)
         except ValueError as error:
             return wire.WireError("BadRequest", str(error))
-        if isinstance(request, wire.SendToGroup):
-            if request.ttl_seconds is not None and request.ttl_seconds > self._limits.ttl_seconds:
-                return wire.WireError("BadRequest", f"A message lives at most {self._limits.ttl_seconds} seconds.")
-            if not connection.roles.allow("sendToGroup", request.group):
-                return wire.WireError("Forbidden", "No role of this connection allows to send to the group.")
-            return None
-        if not connection.roles.allow("joinLeaveGroup", request.group):
-            return wire.WireError("Forbidden", "No role of this connection allows to join or leave the group.")
+        if isinstance(request, wire.SendToGroup) and (request.ttl_seconds or 0) > self._limits.ttl_seconds:
+            return wire.WireError("BadRequest", f"A message lives at most {self._limits.ttl_seconds} seconds.")
+        role, purpose = _role_for(request)
+        if not connection.roles.allow(role, request.group):
+            return wire.WireError("Forbidden", f"No role of this connection allows to {purpose}.")
         if isinstance(request, wire.JoinGroup):
             try:
                 self._lifetimes.check_room(connection, [request.group])
@@ -263,4 +287,17 @@ def _tell(connection: Connection, message: wire.Control, effects: Effects) -> No
 
 
 def _payload_of(request: Request) -> wire.Payload | None:
-    return None if isinstance(request, wire.JoinGroup | wire.LeaveGroup) else request.payload
+    return request.payload if isinstance(request, wire.SendToGroup | wire.SendEvent | wire.Invoke) else None
+
+
+def _role_for(request: _OfGroup) -> tuple[Permission | StatePermission, str]:
+    """Give the role that a request takes, and what it is for."""
+    match request:
+        case wire.SendToGroup():
+            return "sendToGroup", "send to the group"
+        case wire.SetGroupState():
+            return "setGroupState", "set a state in the group"
+        case wire.SubscribeGroupState() | wire.UnsubscribeGroupState():
+            return "getGroupState", "get the group's states"
+        case _:  # a join or a leave
+            return "joinLeaveGroup", "join or leave the group"

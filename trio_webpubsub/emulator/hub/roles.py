@@ -7,8 +7,9 @@ emulator: a rule for the very group counts first, then the youngest pattern that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
-from ...protocol.roles import ROLE_PREFIX, GroupPattern, Permission
+from ...protocol.roles import ROLE_PREFIX, GroupPattern, Permission, StatePermission
 from .limits import HubLimits
 
 
@@ -44,7 +45,9 @@ class Roles:
         self.skipped: list[str] = []
         """Roles that do not count: invalid patterns, and those beyond the limits."""
         self._limit = limits.role_groups
-        self._scopes: dict[str, _Scope] = {"joinLeaveGroup": _Scope(), "sendToGroup": _Scope()}
+        self._scopes: dict[str, _Scope] = {
+            permission: _Scope() for permission in (*get_args(Permission), *get_args(StatePermission))
+        }
         for role in roles:
             if role.startswith(ROLE_PREFIX) and not self._add(role.removeprefix(ROLE_PREFIX), limits):
                 self.skipped.append(role)
@@ -67,7 +70,7 @@ class Roles:
                 return False
         return True
 
-    def allow(self, permission: Permission, group: str) -> bool:
+    def allow(self, permission: Permission | StatePermission, group: str) -> bool:
         """Tell whether the connection may do this with this group."""
         return group in self._scopes[permission]
 

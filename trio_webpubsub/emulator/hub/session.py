@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import compress
 
-from ...protocol.wire import DataMessage
+from ...protocol.wire import Numbered
 from .limits import HubLimits
 
 
@@ -20,22 +20,22 @@ class ReplayBuffer:
         self._most_messages = limits.unacknowledged_messages
         self._most_bytes = limits.unacknowledged_bytes
         # Side by side: a tuple for each would give the garbage collector a million objects to look at, over and over.
-        self._messages: deque[DataMessage] = deque()
+        self._messages: deque[Numbered] = deque()
         self._numbers: deque[int] = deque()
         self._expiries: deque[float] = deque()
         self._bytes = 0
         self._newest = 0
 
-    def append(self, message: DataMessage, *, now: float, expires: float = math.inf) -> int | None:
+    def append(self, message: Numbered, *, now: float, expires: float = math.inf) -> int | None:
         """Keep one more message, which is of no use any more when it ``expires``.
 
         Returns:
             Its sequence id; ``None`` if there is no room, which ends the session.
         """
-        size = self._bytes + len(message.payload.body)
+        size = self._bytes + message.size
         if len(self._messages) >= self._most_messages or size > self._most_bytes:
             self._drop_expired(now)
-            size = self._bytes + len(message.payload.body)
+            size = self._bytes + message.size
             if len(self._messages) >= self._most_messages or size > self._most_bytes:
                 return None
         self._bytes = size
@@ -51,21 +51,21 @@ class ReplayBuffer:
         while numbers and numbers[0] <= sequence_id:
             numbers.popleft()
             self._expiries.popleft()
-            self._bytes -= len(self._messages.popleft().payload.body)
+            self._bytes -= self._messages.popleft().size
 
     def _drop_expired(self, now: float) -> None:
         kept = [now < expires for expires in self._expiries]
         self._messages = deque(compress(self._messages, kept))
         self._numbers = deque(compress(self._numbers, kept))
         self._expiries = deque(compress(self._expiries, kept))
-        self._bytes = sum(len(message.payload.body) for message in self._messages)
+        self._bytes = sum(message.size for message in self._messages)
 
     @property
     def is_half_full(self) -> bool:
         """Whether half of what the client may leave unconfirmed is there."""
         return len(self._messages) * 2 >= self._most_messages or self._bytes * 2 >= self._most_bytes
 
-    def replay(self, now: float) -> Iterator[tuple[int, DataMessage]]:
+    def replay(self, now: float) -> Iterator[tuple[int, Numbered]]:
         """Give what is still of use, with sequence ids; those of expired messages are passed over."""
         self._drop_expired(now)
         return zip(self._numbers, self._messages, strict=True)
