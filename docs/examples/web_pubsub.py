@@ -1,0 +1,36 @@
+"""What the examples share: where Azure Web PubSub is, and how a program ends on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from trio_webpubsub.emulator import EventHandlers, open_emulator
+
+CONNECTION_STRING = "AZURE_WEBPUBSUB_CONNECTION_STRING"
+
+
+@asynccontextmanager
+async def open_web_pubsub(*, event_handlers: EventHandlers = ()) -> AsyncGenerator[str]:
+    """Give a connection string: the environment's, or that of an emulator which runs for as long as the block does."""
+    if connection_string := os.environ.get(CONNECTION_STRING):
+        yield connection_string
+    else:
+        async with open_emulator(event_handlers=event_handlers) as emulator:
+            yield emulator.connection_string
+
+
+def run(main: Callable[..., Awaitable[None]], *args: Any) -> None:
+    """Run a program. On Ctrl-C its blocks are left in good order, and the shell is told 130, as it expects."""
+    interrupted = False
+    try:
+        trio.run(main, *args)
+    except* KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
+        sys.exit(130)
