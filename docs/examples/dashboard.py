@@ -19,7 +19,7 @@ from web_pubsub import open_web_pubsub, run
 
 from trio_webpubsub.service import Service, ServiceError, open_service
 
-PAGE = Path(__file__).with_suffix(".html")
+PAGE = Path(__file__).with_suffix(".html").read_bytes()
 GROUP = "dashboard"
 KEPT = 60
 """Readings of each gauge that a page gets to see."""
@@ -65,7 +65,7 @@ async def answer(service: Service, target: bytes) -> Answer:
     """Answer a request of a browser: for the page, or for the URL with which it connects."""
     match target:
         case b"/":
-            return 200, "text/html; charset=utf-8", await trio.Path(PAGE).read_bytes()
+            return 200, "text/html; charset=utf-8", PAGE
         case b"/negotiate":
             # The key stays here. This token lets its holder listen to the one group, and has to be used within minutes.
             url = await service.client_access_url(groups=[GROUP], lifetime=timedelta(minutes=5))
@@ -74,7 +74,7 @@ async def answer(service: Service, target: bytes) -> Answer:
             return 404, "text/plain", b"There is nothing here."
 
 
-async def serve_browser(respond: Callable[[bytes], Awaitable[Answer]], stream: trio.SocketStream) -> None:
+async def serve_browser(respond: Callable[[bytes], Awaitable[Answer]], stream: trio.abc.Stream) -> None:
     """Answer one request. An application that has a web server already needs none of this."""
     http = h11.Connection(h11.SERVER)
     # Browsers open connections in reserve and drop them again; what is no HTTP is not answered.
