@@ -10,7 +10,6 @@ from terminal_chat import chat
 from trio.testing import MockClock
 
 from trio_webpubsub.emulator import Emulator
-from trio_webpubsub.service import Service
 from trio_webpubsub.testing import OpenClient, OpenService, SimulatedNetwork
 
 
