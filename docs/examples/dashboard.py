@@ -39,8 +39,8 @@ class Turbine:
     def read(self) -> dict[str, list[float]]:
         """Read every gauge, and give its newest readings, the last one being that of now."""
         self._wind = max(0.0, self._wind + self._chance.gauss((8 - self._wind) / 12, 0.5))
-        power = min(3000.0, 4.1 * self._wind**3)
-        readings = (self._wind, min(15.0, 1.6 * self._wind), power, 35 + power / 90)
+        power = min(3000.0, 2.2 * self._wind**3)
+        readings = (self._wind, min(15.0, 1.3 * self._wind), power, 35 + power / 90)
         for history, reading in zip(self._history.values(), readings, strict=True):
             history.append(round(reading, 1))
         return {name: list(history) for name, history in self._history.items()}
@@ -80,7 +80,7 @@ async def serve_browser(respond: Callable[[bytes], Awaitable[Answer]], stream: t
     # Browsers open connections in reserve and drop them again; what is no HTTP is not answered.
     with trio.move_on_after(30), suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
         while (request := http.next_event()) is h11.NEED_DATA:
-            http.receive_data(await stream.receive_some())
+            http.receive_data(bytes(await stream.receive_some()))
         if isinstance(request, h11.Request):
             status, content_type, body = await respond(request.target)
             headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Connection", "close")]

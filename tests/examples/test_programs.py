@@ -13,7 +13,7 @@ from tests.examples.programs import CONNECTION_STRING, EXAMPLES, PROGRAMS, runni
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, open_emulator
 from trio_webpubsub.webhooks import UserEvent, WebhookApp
 
-ENDING = {
+ENDING: dict[str, tuple[list[str], str]] = {
     "language_model": (["tea", "milk"], "bot on milk: The tide turns twice a day, milk or not"),
     "pong": (["--seconds", "0.3"], "0 : 0\n"),
     "request_response": ([], "3 x tea: 7.50\n"),
@@ -21,7 +21,7 @@ ENDING = {
 }
 """Those that come to an end by themselves: with which arguments, and something that they say."""
 
-ENDLESS = {
+ENDLESS: dict[str, tuple[list[str], str]] = {
     "dashboard": (["--port", "0"], "The dashboard is at"),
     "language_model": (["tea"] * 100, "bot on tea"),
     "pong": ([], "0 : 0"),
@@ -35,7 +35,7 @@ ENDLESS = {
 def run_here(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a program in this process."""
     monkeypatch.delenv(CONNECTION_STRING, raising=False)
-    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     monkeypatch.setattr(sys, "argv", [f"{program}.py", *arguments])
     runpy.run_path(str(EXAMPLES / f"{program}.py"), run_name="__main__")
 

@@ -57,7 +57,7 @@ def project(directory: Path, test: str) -> Path:
     return directory
 
 
-def test_the_example_of_the_documentation_passes() -> None:
+def test_the_tests_of_the_examples_pass() -> None:
     ran = run(EXAMPLES)
     assert ran.returncode == 0, ran.stdout
 
