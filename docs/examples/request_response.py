@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import trio
-from web_pubsub import CONNECTION_STRING, open_web_pubsub, run
+from web_pubsub import given, open_web_pubsub, run
 
 from trio_webpubsub import Client, InvocationFailed, open_client
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, EventHandler
@@ -63,13 +62,13 @@ async def show_price(client: Client, order: Order) -> None:
 
 async def main(items: list[str], port: int) -> None:
     """Serve the event handler, and ask it for all prices at once through Azure Web PubSub."""
-    resource = os.environ.get(CONNECTION_STRING, f"AccessKey={DEFAULT_ACCESS_KEY}")
+    resource = given() or f"AccessKey={DEFAULT_ACCESS_KEY}"
     key = dict(part.split("=", 1) for part in resource.split(";") if part)["AccessKey"]
     app = WebhookApp(HUB, access_keys=[key], on_user_event=answer)  # the key tells real events from forged ones
     async with trio.open_nursery() as nursery:
         [port] = await nursery.start(partial(serve_webhooks, app, port=port))
         handler = EventHandler(f"http://127.0.0.1:{port}{PATH}")
-        if CONNECTION_STRING in os.environ:
+        if given():
             print(f"Hub {HUB} needs an event handler that leads to {handler.url_template} (through a tunnel, say).")
         async with (
             open_web_pubsub(event_handlers=[handler]) as connection_string,

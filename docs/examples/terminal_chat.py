@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import trio
-from web_pubsub import CONNECTION_STRING, open_web_pubsub, run
+from web_pubsub import CONNECTION_STRING, given, open_web_pubsub, run
 
 from trio_webpubsub import AckTimeout, Client, Connected, DeliveryUnknown, Disconnected, Gap, Recovered, open_client
 from trio_webpubsub.service import open_service
@@ -88,7 +88,7 @@ async def main(name: str, room: str) -> None:
         open_client(partial(service.client_access_url, user_id=name, roles=roles)) as client,
         trio.open_nursery() as nursery,
     ):
-        if CONNECTION_STRING not in os.environ:  # so it is the emulator's, and no secret
+        if not given():  # so it is the emulator's, and no secret
             print("For somebody to talk to, run this in another terminal:")
             print(f"  {CONNECTION_STRING}='{connection_string}' python {__file__} ben", flush=True)
         lines, typed = trio.open_memory_channel[str](0)

@@ -15,10 +15,15 @@ from trio_webpubsub.emulator import EventHandlers, open_emulator
 CONNECTION_STRING = "AZURE_WEBPUBSUB_CONNECTION_STRING"
 
 
+def given() -> str | None:
+    """Give the connection string in the environment, if there is one."""
+    return os.environ.get(CONNECTION_STRING) or None
+
+
 @asynccontextmanager
 async def open_web_pubsub(*, event_handlers: EventHandlers = ()) -> AsyncGenerator[str]:
     """Give a connection string: the environment's, or that of an emulator which runs for as long as the block does."""
-    if connection_string := os.environ.get(CONNECTION_STRING):
+    if connection_string := given():
         yield connection_string
     else:
         async with open_emulator(event_handlers=event_handlers) as emulator:
