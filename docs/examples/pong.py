@@ -59,6 +59,8 @@ async def play(client: Client, *, task_status: trio.TaskStatus[None]) -> None:
 async def watch(client: Client, *, draws: bool, task_status: trio.TaskStatus[None]) -> None:
     """Show the game: all of it on a terminal, otherwise only how it stands."""
     score = None
+    if draws:
+        print("\x1b[2J", end="")
     async with client.group_messages(TABLES, buffer=1, overflow="drop_oldest") as tables:
         task_status.started()
         async for message in tables:

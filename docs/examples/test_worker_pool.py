@@ -60,8 +60,14 @@ async def test_without_a_window_the_pool_is_overrun(autojump_clock: MockClock, w
         assert raised.group_contains(SubscriptionOverflow)
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
 async def test_a_lost_session_loses_no_job(
-    autojump_clock: MockClock, webpubsub_client: OpenClient, webpubsub_emulator: Emulator, nursery: trio.Nursery
+    autojump_clock: MockClock,
+    webpubsub_client: OpenClient,
+    webpubsub_network: SimulatedNetwork,
+    webpubsub_emulator: Emulator,
+    nursery: trio.Nursery,
+    moment: float,
 ) -> None:
     async with webpubsub_client("pool") as of_pool, webpubsub_client("customer") as of_customer:
         customer = Customer(of_customer, window=8)
@@ -69,11 +75,12 @@ async def test_a_lost_session_loses_no_job(
         await nursery.start(customer.listen)
 
         async def fail_in_the_middle() -> None:
-            await trio.sleep(0.12)
+            await trio.sleep(moment)
             webpubsub_emulator.restart(keep_state=False)
 
         nursery.start_soon(fail_in_the_middle)
-        assert len(await have_done(customer, jobs=20)) == 20
+        with webpubsub_network.disturb(latency=0.05):
+            assert len(await have_done(customer, jobs=20)) == 20
 
 
 async def test_what_is_no_job_is_passed_over(

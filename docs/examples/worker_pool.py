@@ -40,7 +40,8 @@ async def work(name: str, jobs: Subscription[GroupMessage], client: Client) -> N
             print(f"{name} passes over what is no job: {error}")
             continue
         await trio.sleep(0.05)  # here a real worker computes, in a thread or a process, or asks others
-        await client.send_to_group(RESULTS, asdict(Result(job.number, job.number**2, name)))
+        result = Result(job.number, job.number**2, name)
+        await client.send_to_group(RESULTS, asdict(result), repeat_in_new_session=True)  # it may arrive twice
 
 
 async def run_pool(client: Client, workers: int, backlog: int, *, task_status: trio.TaskStatus[None]) -> None:
