@@ -62,14 +62,17 @@ async def show_price(client: Client, order: Order) -> None:
 
 async def main(items: list[str], port: int) -> None:
     """Serve the event handler, and ask it for all prices at once through Azure Web PubSub."""
-    resource = given() or f"AccessKey={DEFAULT_ACCESS_KEY}"
-    key = dict(part.split("=", 1) for part in resource.split(";") if part)["AccessKey"]
+    resource = given()
+    key = DEFAULT_ACCESS_KEY if resource is None else resource.partition("AccessKey=")[2].partition(";")[0]
     app = WebhookApp(HUB, access_keys=[key], on_user_event=answer)  # the key tells real events from forged ones
     async with trio.open_nursery() as nursery:
         [port] = await nursery.start(partial(serve_webhooks, app, port=port))
         handler = EventHandler(f"http://127.0.0.1:{port}{PATH}")
-        if given():
-            print(f"Hub {HUB} needs an event handler that leads to {handler.url_template} (through a tunnel, say).")
+        if resource is not None:
+            print(
+                f"Hub {HUB} needs an event handler that leads to {handler.url_template} (through a tunnel, say).",
+                flush=True,
+            )
         async with (
             open_web_pubsub(event_handlers=[handler]) as connection_string,
             open_service(connection_string, HUB) as service,
