@@ -1,0 +1,73 @@
+"""The pages about migration name every public name of the official packages, as these are installed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.interop.node_peer import NODE_MODULES
+
+PAGES = Path(__file__).parent.parent.parent / "docs" / "migration"
+MODULES = {
+    "client": (
+        "azure.messaging.webpubsubclient",
+        "azure.messaging.webpubsubclient.aio",
+        "azure.messaging.webpubsubclient.models",
+    ),
+    "service": ("azure.messaging.webpubsubservice", "azure.messaging.webpubsubservice.aio"),
+}
+
+
+def written(page: str) -> set[str]:
+    """Give the words that a page sets as code."""
+    return set(re.findall(r"\w+", " ".join(re.findall(r"``(.+?)``", (PAGES / f"{page}.rst").read_text(), re.DOTALL))))
+
+
+def names_of(module: ModuleType) -> Iterator[str]:
+    """Give a module's public names: classes, their members, and the parameters of both."""
+    for name in module.__all__:
+        yield name
+        cls = getattr(module, name)
+        for base in cls.__mro__:
+            if base.__module__.startswith(module.__name__.removesuffix(".aio").removesuffix(".models")):
+                for member, value in vars(base).items():
+                    if not member.startswith("_"):
+                        yield member
+                    if inspect.isroutine(value) and (member == "__init__" or not member.startswith("_")):
+                        yield from parameters_of(getattr(cls, member))
+
+
+def parameters_of(function: object) -> Iterator[str]:
+    for parameter in inspect.signature(function).parameters.values():  # type: ignore[arg-type]
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and parameter.name != "self":
+            yield parameter.name
+
+
+def names_in(declarations: str) -> Iterator[str]:
+    """Give the public methods of the JavaScript client, and the fields of the options that it takes."""
+    client, _, _ = declarations.partition("\nexport interface ")
+    yield from re.findall(r"^    (?!constructor\b)(\w+)\(", client, re.MULTILINE)
+    for interface in re.findall(r"export interface WebPubSub\w*Options \{(.+?)\n\}", declarations, re.DOTALL):
+        yield from re.findall(r"^    (\w+)\?:", interface, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("page", "module"), [(page, module) for page, names in MODULES.items() for module in names])
+def test_every_public_name_stands_in_a_table(page: str, module: str) -> None:
+    names = set(names_of(importlib.import_module(module)))
+    assert len(names) > 20
+    assert names - written(page) == set()
+
+
+@pytest.mark.skipif(NODE_MODULES is None, reason="there is no package for JavaScript")
+def test_every_method_of_the_javascript_client_stands_in_a_table() -> None:
+    package = Path(NODE_MODULES or "", "@azure", "web-pubsub-client", "dist", "esm")
+    files = package / "webPubSubClient.d.ts", package / "models" / "index.d.ts"
+    names = set(names_in("\n".join(file.read_text() for file in files)))
+    assert len(names) > 20
+    assert names - written("javascript") == set()
