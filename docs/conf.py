@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import pkgutil
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 import trio_webpubsub
+from trio_webpubsub._shell.version import VERSION
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -21,24 +22,25 @@ if TYPE_CHECKING:
 project = "trio-webpubsub"
 author = "The trio-webpubsub authors"
 copyright = author  # noqa: A001  # the name is Sphinx's
-release = importlib.metadata.version(project)
-version = release
+release = version = VERSION
 
 extensions = ["sphinx.ext.autodoc", "sphinxcontrib_trio"]
 html_theme = "furo"
 html_title = f"trio-webpubsub {release}"
 default_role = "py:obj"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "topics/speed_table.rst"]
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "fully-qualified"
 
 nitpicky = True
-# The pages build without a network, so what others document is named but not linked.
 nitpick_ignore_regex = [
+    # The pages build without a network, so what others document is named but not linked: modules,
     ("py:.*", r"(trio|httpx|ssl|collections|typing|msgspec|contextlib|datetime|logging|os)\..*"),
+    # what is built in,
     ("py:.*", r"[a-z]+|[A-Z]?[A-Za-z]*(Error|Warning)"),
+    # and type variables, which stand nowhere.
     ("py:.*", r".*\.(T|M_co)"),
 ]
 
@@ -85,8 +87,15 @@ def shorten_names(
     return tuple(text and re.sub(r"\btrio_webpubsub(?:\.\w+)*\.(\w+)", public, text) for text in (signature, returned))
 
 
+def leave_out_figures(app: Sphinx, page: str, source: list[str]) -> None:
+    """Show figures only where they were measured: by ``nox -s bench -- --write docs/topics``."""
+    if page == "topics/speed" and not Path(app.srcdir, "topics", "speed_table.rst").exists():
+        source[0] = source[0].partition("\n.. The figures:")[0]
+
+
 def setup(app: Sphinx) -> None:
     """Hook these in; Sphinx calls this."""
+    app.connect("source-read", leave_out_figures)
     app.connect("autodoc-process-docstring", read_google_style)
     app.connect("autodoc-process-signature", shorten_names)
     app.connect("missing-reference", link_to_the_public_place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import runpy
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "demo.svg"
 SNIPPETS = ROOT / "docs" / "snippets"
 PROGRAMS = sorted(path.stem for path in SNIPPETS.glob("*.py"))
 
@@ -41,4 +44,33 @@ def test_a_program_stands_in_a_page_with_what_it_prints(program: str) -> None:
 
 def test_the_readme_shows_the_first_program() -> None:
     program = (SNIPPETS / "lobby.py").read_text()
-    assert f"```python\n{program}```\n" in (ROOT / "README.md").read_text()
+    assert f"```python\n{program}```\n" in README.read_text()
+
+
+def test_the_picture_shows_what_the_demo_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_WEBPUBSUB_CONNECTION_STRING", raising=False)
+    command = [sys.executable, "-m", "trio_webpubsub", "demo"]
+    demo = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
+    rows: dict[str, str] = {}
+    for row, text in re.findall(r'clip-path="url\(#demo-line-(\d+)\)">(.*?)</text>', PICTURE.read_text(), re.DOTALL):
+        rows[row] = rows.get(row, "") + html.unescape(text).replace("\N{NO-BREAK SPACE}", " ")
+    shown = [line.rstrip() for line in rows.values()]
+    assert shown[0] == "$ python -m trio_webpubsub demo"
+    assert sorted(map(without_chance, shown[1:])) == sorted(map(without_chance, demo))
+
+
+def without_chance(line: str) -> str:
+    """Leave out the time and the port."""
+    return re.sub(r"^ *[\d.]+ s|:\d{4,5}", "", line)
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README.read_text())
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
+
+
+def test_the_other_places_that_the_readme_links_to_are_linked_to_in_the_pages() -> None:
+    """Where ``nox -s links`` follows them."""
+    pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.rst"))
+    targets = re.findall(r"\]\((https?://[^)]+)\)", README.read_text())
+    assert [target for target in targets if target not in pages] == []
