@@ -26,6 +26,8 @@ release = version = VERSION
 
 extensions = ["sphinx.ext.autodoc", "sphinxcontrib_trio"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"trio-webpubsub {release}"
 default_role = "py:obj"
 exclude_patterns = ["_build", "topics/speed_table.rst"]
