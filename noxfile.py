@@ -120,10 +120,18 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into docs/_build/html, where a warning is an error, and check how it comes out."""
+    """Check the spelling, build the documentation into docs/_build/html, where a warning is an error, and look at it."""
     session.install("--editable", ".", *group("docs"))
+    session.run("codespell", "README.md", "docs", "trio_webpubsub", "noxfile.py")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "-b", "html", "docs", "docs/_build/html")
     session.run("python", "-m", "pytest", "docs")
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Follow every link of the documentation to other places; those within it are checked where it is built."""
+    session.install("--editable", ".", *group("docs"))
+    session.run("sphinx-build", "-E", "-q", "-b", "linkcheck", "docs", str(Path(session.create_tmp(), "links")))
 
 
 @nox.session
