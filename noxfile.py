@@ -120,7 +120,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check the spelling, build the documentation into docs/_build/html, where a warning is an error, and look at it."""
+    """Check the spelling, and build the documentation into docs/_build/html, where a warning is an error."""
     session.install("--editable", ".", *group("docs"))
     session.run("codespell", "README.md", "docs", "trio_webpubsub", "noxfile.py")
     session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "-b", "html", "docs", "docs/_build/html")

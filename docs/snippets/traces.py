@@ -20,6 +20,5 @@ async def main() -> None:
 
 
 trio.run(main)
-names = {span.context.span_id: span.name for span in exporter.get_finished_spans()}
-for span in reversed(exporter.get_finished_spans()):
-    print(names[span.parent.span_id] if span.parent else "-", "->", span.name, span.kind.name)
+for span in exporter.get_finished_spans():  # the inner ones end first
+    print(span.kind.name, span.name, dict(span.attributes or {}).get("http.response.status_code", "-"))
