@@ -32,6 +32,7 @@ html_title = f"trio-webpubsub {release}"
 default_role = "py:obj"
 exclude_patterns = ["_build", "topics/speed_table.rst"]
 
+python_maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "fully-qualified"
