@@ -49,6 +49,22 @@ def parameters_of(function: object) -> Iterator[str]:
             yield parameter.name
 
 
+@pytest.mark.parametrize(
+    ("page", "printed"),
+    [
+        ("client", "on off start stop auto_reconnect SendToGroupOptions WebPubSubClientOptions"),
+        ("client", "OpenWebSocketError StartClientError StartNotStoppedClientError DisconnectedError"),
+        ("client", "invoke_event InvocationError DefaultWebPubSubClientCredential"),
+        ("service", "check_permission generate_client_token build_authentication_token"),
+        ("service", "add_connections_to_groups remove_connections_from_groups"),
+    ],
+)
+def test_names_that_guides_print_are_in_no_package(page: str, printed: str) -> None:
+    names = set(printed.split())
+    assert names - written(page) == set()
+    assert names & {name for module in MODULES[page] for name in names_of(importlib.import_module(module))} == set()
+
+
 def names_in(declarations: str) -> Iterator[str]:
     """Give the public methods of the JavaScript client, and the fields of the options that it takes."""
     client, _, _ = declarations.partition("\nexport interface ")
