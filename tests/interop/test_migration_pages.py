@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -43,8 +43,8 @@ def names_of(module: ModuleType) -> Iterator[str]:
                         yield from parameters_of(getattr(cls, member))
 
 
-def parameters_of(function: object) -> Iterator[str]:
-    for parameter in inspect.signature(function).parameters.values():  # type: ignore[arg-type]
+def parameters_of(function: Callable[..., object]) -> Iterator[str]:
+    for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and parameter.name != "self":
             yield parameter.name
 
