@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import html
+import inspect
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from trio_webpubsub import Client, open_client
+from trio_webpubsub.service import Service, open_service
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -62,6 +67,14 @@ def test_the_picture_shows_what_the_demo_prints(monkeypatch: pytest.MonkeyPatch)
 def without_chance(line: str) -> str:
     """Leave out the time and the port, and the blanks, which a picture has no need of."""
     return "".join(re.sub(r"^ *[\d.]+ s|:\d{4,5}", "", line).split())
+
+
+@pytest.mark.parametrize(("page", "ours"), [("client", (open_client, Client)), ("service", (open_service, Service))])
+def test_the_pages_about_migration_name_all_that_is_ours(page: str, ours: tuple[Callable[..., object], type]) -> None:
+    opened_by, opened = ours
+    names = {*inspect.signature(opened_by).parameters, *(name for name in dir(opened) if not name.startswith("_"))}
+    written = re.findall(r"\w+", (ROOT / "docs" / "migration" / f"{page}.rst").read_text())
+    assert names - set(written) == set()
 
 
 def test_what_the_readme_links_to_is_there() -> None:
