@@ -31,7 +31,7 @@ PARTS = {
 """What each part may import: parts of the package and other libraries; itself and the standard library always."""
 
 # The commands stand above them all.
-ALLOWED = PARTS | {"demo": {"trio", *PARTS}, "cli": {"trio", "demo", *PARTS}, "__main__": {"cli"}}
+ALLOWED = PARTS | {"demo": {"trio", *PARTS}, "cli": {"trio", "demo", "rich", *PARTS}, "__main__": {"cli"}}
 
 ALLOWED_IN_ONE_MODULE = {
     "protocol.tokens": {"jwt"},

@@ -536,7 +536,7 @@ class MyAsyncIdentity:
         ({"key": "k"}, TypeError, "not dict"),
         (Identity, TypeError, "the class Identity; pass an instance"),
         (7, TypeError, "not int"),
-        ("", ValueError, "the access key is empty"),
+        ("", ValueError, "an access key is empty"),
     ],
 )
 async def test_what_is_no_credential_is_refused(credential: Any, error: type[Exception], why: str) -> None:

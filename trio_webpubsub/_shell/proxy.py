@@ -113,7 +113,7 @@ async def connect_as_environment_says(host: str, port: int, ssl_context: ssl.SSL
 
     Cancellation: nothing is left open.
     """
-    url = None if is_loopback(host) else _environment_proxy(host, port, "http" if ssl_context is None else "https")
+    url = environment_proxy(host, port, "http" if ssl_context is None else "https")
     if not url:
         return await connect_tcp(host, port, ssl_context)
     try:
@@ -123,10 +123,13 @@ async def connect_as_environment_says(host: str, port: int, ssl_context: ssl.SSL
     return await ProxyConnector(proxy, connect_tcp)(host, port, ssl_context)
 
 
-def _environment_proxy(host: str, port: int, scheme: str) -> str | None:
+def environment_proxy(host: str, port: int, scheme: str) -> str | None:
+    """Give the URL of the proxy that the environment names for a host; ``None`` if it is reached directly."""
+    if is_loopback(host):
+        return None
     import urllib.request  # loads a good deal, so only when a connection leaves this machine
 
     proxies = urllib.request.getproxies()
     if urllib.request.proxy_bypass(host if ":" in host else f"{host}:{port}"):  # names in NO_PROXY may have a port
         return None
-    return proxies.get(scheme) or proxies.get("all")
+    return proxies.get(scheme) or proxies.get("all") or None

@@ -16,7 +16,7 @@ from .._shell.connector import Connector, connect_tcp
 from .._shell.http import ConnectorTransport
 from .._shell.randomness import ByteSource, system_bytes
 from ..listener import Limits, Listener, Request, Response
-from ..protocol.names import check_hub
+from ..protocol.names import check_access_key, check_hub
 from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
 from .directory import OWNER, Directory, DirectoryRole
@@ -244,8 +244,8 @@ async def open_emulator(
 
     Raises:
         OSError: it cannot listen at ``host`` and ``port``.
-        ValueError: the port is none; or a key is empty, or is the default one, which everybody knows, where other
-            machines could connect; or a hub cannot be called that.
+        ValueError: the port is none; or a key is empty or has white space around it, or is the default one, which
+            everybody knows, where other machines could connect; or a hub cannot be called that.
         RuntimeError: an event handler's app cannot start up.
 
     Cancellation: clients have ``close_timeout`` to go.
@@ -254,8 +254,8 @@ async def open_emulator(
         # The system would take the rest of a division without a word.
         raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     keys = [access_key] if secondary_key is None else [access_key, secondary_key]
-    if not all(keys):
-        raise ValueError("an access key is empty")
+    for key in keys:
+        check_access_key(key)
     if DEFAULT_ACCESS_KEY in keys and not in_memory and not is_loopback(host):
         raise ValueError(f"everybody knows the default access key: give another one to listen on {host}")
     if isinstance(anonymous_hubs, str):

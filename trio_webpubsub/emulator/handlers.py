@@ -53,7 +53,8 @@ class EventHandler:
     url_template: str
     """``http(s)://host/path``, in which ``{hub}`` and ``{event}`` stand for the names."""
     user_events: str = "*"
-    """The names of the events that it takes, with commas between them, or ``*`` for all; case does not matter."""
+    """The names of the events that it takes, with commas between them, or ``*`` for all; case does not matter. An empty
+    text stands for none."""
     system_events: Collection[SystemEvent] = SYSTEM_EVENTS
     """Those that it takes."""
     group_events: Collection[GroupEvent] = ()
@@ -68,6 +69,8 @@ class EventHandler:
             httpx.Request("POST", url)
         except (httpx.InvalidURL, UnicodeError):
             raise ValueError("the address of an event handler has no usable host") from None
+        if self.user_events and not self._user_events():
+            raise ValueError("user_events holds commas or white space, and no names; an empty text stands for none")
         for name in self._user_events():
             if name != "*":
                 check_event(name)

@@ -10,7 +10,8 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from urllib.parse import unquote
 
 import trio
@@ -115,7 +116,9 @@ class RestApi:
         Cancellation: nothing was done.
         """
         await trio.lowlevel.checkpoint()
-        return self.answer(request, now=wall_time(), hub_now=trio.current_time())
+        now = wall_time()
+        response = self.answer(request, now=now, hub_now=trio.current_time())
+        return replace(response, headers=[*response.headers, ("date", formatdate(now, usegmt=True))])
 
     def answer(self, request: Request, *, now: float, hub_now: float = 0.0) -> Response:
         """Do the same at once; ``now`` is in seconds since 1970, ``hub_now`` on the hubs' clock."""

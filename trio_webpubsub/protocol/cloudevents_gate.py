@@ -17,7 +17,7 @@ import msgspec
 
 from . import cloudevents as ce
 from .cloudevents import HttpAnswer
-from .names import check_hub
+from .names import check_access_key, check_hub
 
 Kind: TypeAlias = Literal["connect", "connected", "disconnected", "user", "joined", "left"]
 
@@ -75,12 +75,13 @@ class EventGate:
                 for all.
 
         Raises:
-            ValueError: The hub cannot be called that, an access key or an origin is empty, or the path is none.
+            ValueError: The hub cannot be called that, an access key or an origin is empty, a key has white space around
+                it, or the path is none.
             TypeError: One text where a list of texts is expected.
         """
         self._hub = check_hub(hub).lower()
         self._prefix = _prefix(path.replace("{hub}", hub))
-        self._keys = ce.check_texts(access_keys, "access_keys")
+        self._keys = [check_access_key(key) for key in ce.check_texts(access_keys, "access_keys")]
         self._origins = None if allowed_origins is None else _origins(allowed_origins)
 
     def covers(self, path: str) -> bool:

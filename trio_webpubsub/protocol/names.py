@@ -114,6 +114,21 @@ def check_connection_id(connection_id: str) -> str:
     return connection_id
 
 
+def check_access_key(key: str) -> str:
+    """Give ``key`` back if it can be an access key.
+
+    Raises:
+        ValueError: it is empty, or has white space around it, such as the line end of the file that it was read from:
+            it would sign, and fit nothing. The text does not show it.
+        TypeError: it is not a ``str``.
+    """
+    if not check_text(key, "access key"):
+        raise ValueError("an access key is empty")
+    if key != key.strip():
+        raise ValueError("an access key has white space around it, such as the line end of a file; strip that")
+    return key
+
+
 def check_text(value: object, kind: str) -> str:
     """Give ``value`` back if it is a ``str`` that can be encoded; ``kind`` says in the error what it should have been.
 

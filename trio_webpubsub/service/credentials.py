@@ -18,6 +18,7 @@ import trio
 
 from .._shell.clock import wall_time
 from ..protocol import tokens
+from ..protocol.names import check_access_key
 from .errors import AuthenticationFailed
 
 DEFAULT_SCOPE = "https://webpubsub.azure.com/.default"
@@ -103,12 +104,15 @@ class SignedRequests:
         """The key as it is now.
 
         Raises:
-            AuthenticationFailed: there is none.
+            AuthenticationFailed: there is none, or it has white space around it.
         """
         key = self._key if isinstance(self._key, str) else self._key.key
         if not key:
             raise AuthenticationFailed("the credential holds no access key at present")
-        return key
+        try:
+            return check_access_key(key)
+        except ValueError as error:
+            raise AuthenticationFailed(f"the credential's key cannot be used: {error}") from None
 
     async def token(self, url: str, /) -> str:
         """Give the token for a request to ``url``.
@@ -259,14 +263,13 @@ def read_credential(credential: Credential, *, scope: str, user: str | None) -> 
     Raises:
         TypeError: it is nothing that works here; for credentials of ``azure.identity.aio``, which need asyncio, the
             text names the class that does.
-        ValueError: it is an empty access key, or there is a ``user`` that it cannot name.
+        ValueError: it is an access key that is empty or has white space around it, or there is a ``user`` that it
+            cannot name.
     """
     if isinstance(credential, type):
         raise TypeError(f"credential is the class {credential.__name__}; pass an instance of it")
     if isinstance(credential, str):
-        if not credential:
-            raise ValueError("the access key is empty")
-        return SignedRequests(credential, user)
+        return SignedRequests(check_access_key(credential), user)
     _check_is_synchronous(credential)
     if not isinstance(credential, TokenCredential) and isinstance(credential, KeyCredential):
         return SignedRequests(credential, user)

@@ -1,4 +1,4 @@
-"""The log of the command: lines for somebody who looks on, or has stopped looking."""
+"""What `emulator` and `webhook` tell: lines for somebody who looks on, or has stopped looking."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ class LiveLog(logging.Handler):
         self._is_writing = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line, if there is room for it. It has to come from trio's thread."""
+        """Take a record, if there is room for it. It has to come from trio's thread."""
+        self.write_line(self.format(record))
+
+    def write_line(self, line: str) -> None:
+        """Take a line, if there is room for it."""
         if len(self._lines) < _LINES:
-            self._lines.append(self.format(record))
+            self._lines.append(line)
             self._changed.unpark_all()
         else:
             self._dropped += 1

@@ -8,7 +8,7 @@ import threading
 import trio
 import trio.testing
 
-from trio_webpubsub.emulator.live_log import LiveLog
+from trio_webpubsub.cli.live_log import LiveLog
 
 
 def line(text: str) -> logging.LogRecord:

@@ -1,0 +1,105 @@
+"""Options that several commands have: the resource, the hub, and the key."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, NoReturn
+
+from ..protocol.roles import ROLE_PREFIX
+from ..service import Service, open_service
+
+CONNECTION_STRING_VARIABLE = "AZURE_WEBPUBSUB_CONNECTION_STRING"
+HUB_VARIABLE = "AZURE_WEBPUBSUB_HUB"
+ACCESS_KEY_VARIABLE = "AZURE_WEBPUBSUB_ACCESS_KEY"
+
+
+class Parser(argparse.ArgumentParser):
+    """Keeps examples as they are written, takes no abbreviations, and shows no access key in an error."""
+
+    def __init__(self, **options: Any) -> None:
+        formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
+        super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2, as usual."""
+        super().error(re.sub(r"(?i)(accesskey\s*=)[^;'\"\s]*", r"\1***", message))
+
+
+def add_resource(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the resource and the hub that it is about."""
+    parser.add_argument(
+        "--connection-string",
+        metavar="TEXT",
+        help=f"of the resource or the emulator; by default {CONNECTION_STRING_VARIABLE} of the environment, which is"
+        " the better place for a secret: others on this machine can see the options of a process",
+    )
+    add_hub(parser)
+    parser.add_argument(
+        "--allow-insecure",
+        action="store_true",
+        help="take an endpoint with http:// on another machine, where tokens and messages travel in the open",
+    )
+
+
+def add_hub(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a hub."""
+    parser.add_argument("--hub", metavar="NAME", help=f"by default {HUB_VARIABLE} of the environment")
+
+
+def read_connection_string(options: argparse.Namespace) -> str:
+    """Give the connection string.
+
+    Raises:
+        ValueError: there is none.
+    """
+    text = options.connection_string or os.environ.get(CONNECTION_STRING_VARIABLE)
+    if not text:
+        raise ValueError(
+            f"there is no connection string: put it into the environment as {CONNECTION_STRING_VARIABLE},"
+            " or give --connection-string"
+        )
+    return str(text)
+
+
+def read_hub(options: argparse.Namespace) -> str:
+    """Give the hub.
+
+    Raises:
+        ValueError: there is none.
+    """
+    name = options.hub or os.environ.get(HUB_VARIABLE)
+    if not name:
+        raise ValueError(f"there is no hub: give --hub, or put its name into the environment as {HUB_VARIABLE}")
+    return str(name)
+
+
+@asynccontextmanager
+async def open_resource(options: argparse.Namespace) -> AsyncGenerator[Service]:
+    """Open a service client for what the options of `add_resource` say.
+
+    Raises:
+        ValueError: they cannot be used.
+    """
+    async with open_service(
+        read_connection_string(options), read_hub(options), allow_insecure=options.allow_insecure
+    ) as service:
+        yield service
+
+
+def positive(text: str) -> float:
+    """Read a number above 0, for argparse."""
+    number = float(text)
+    if not (number > 0 and math.isfinite(number)):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return number
+
+
+def full_roles(names: Iterable[str]) -> list[str]:
+    """Give roles their prefix where it was left out; the service passes over what it does not know without a word."""
+    return [f"{ROLE_PREFIX}{name.removeprefix(ROLE_PREFIX)}" for name in names]

@@ -1,0 +1,142 @@
+"""From arguments to an exit status: finds the command, runs it, and says in a line what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Protocol, cast
+
+import trio
+
+from .._shell.groups import leaves
+from .._shell.version import VERSION
+from ..errors import ConnectFailed, WebPubSubError
+from .options import Parser
+
+COMMANDS: Mapping[str, str] = {
+    "demo": "hold a conversation between clients and service",
+    "emulator": "run the service on this machine",
+    "listen": "print the messages of groups as they come",
+    "send": "send messages to a group",
+    "invoke": "send an event to the hub's event handler, and print what it answers",
+    "token": "print the URL or token with which a client connects",
+    "webhook": "serve an event handler that prints events and answers as told",
+    "doctor": "find out why a resource cannot be used from here",
+}
+"""Every command, and what it does."""
+
+DONE = 0
+FAILED = 1
+"""The service, or the network before it, did not do what was asked."""
+USAGE = 2
+"""The command cannot be run like that; nothing was done."""
+INTERRUPTED = 130
+"""What shells expect of a process that Ctrl-C ended."""
+READER_GONE = 141
+"""What shells see of a process whose output nobody reads any more, as in ``listen | head -1``."""
+
+_EXIT_STATUSES = f"""\
+exit status: {DONE} done, {FAILED} it failed, {USAGE} it cannot be run like that, {INTERRUPTED} ended by Ctrl-C,
+{READER_GONE} nobody reads the output any more"""
+
+
+class _Command(Protocol):
+    """The module of a command."""
+
+    describe: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], Awaitable[int]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and give the status with which the process should exit.
+
+    Args:
+        arguments: what stands behind the program's name; by default what this process was started with.
+
+    Raises:
+        SystemExit: the arguments cannot be understood (2), or ask for help (0).
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # No option before the command takes a value.
+    name = next((each for each in arguments if not each.startswith("-")), "")
+    status = DONE
+    try:
+        try:
+            parser, parsers = make_parser([name] if name in COMMANDS else [])
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] != "rich":
+                raise
+            _tell(name, "it needs the extra cli: python -m pip install 'trio-webpubsub[cli]'")
+            return USAGE
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            parsers[name].error(_unknown(unknown))
+        status = trio.run(cast("_Command", _module(name)).run, options)
+        sys.stdout.flush()
+    except* (ValueError, ImportError) as group:
+        _tell_all(name, group)
+        status = USAGE
+    except* BrokenPipeError:  # of standard output: what breaks on the network has other names by the time it is here
+        _forget_standard_output()
+        status = READER_GONE
+    except* (WebPubSubError, OSError) as group:
+        _tell_all(name, group)
+        status = FAILED
+    except* KeyboardInterrupt:
+        status = INTERRUPTED
+    return status
+
+
+def make_parser(described: Collection[str] = tuple(COMMANDS)) -> tuple[Parser, Mapping[str, Parser]]:
+    """Make the parser of the whole command line, and those of its commands.
+
+    Args:
+        described: The commands that are loaded and have their options.
+
+    Raises:
+        ModuleNotFoundError: one of them needs the extra ``cli``.
+    """
+    parser = Parser(
+        prog="trio-webpubsub",
+        description="Tools around Azure Web PubSub. trio-webpubsub COMMAND --help tells more, with examples.",
+        epilog=_EXIT_STATUSES,
+    )
+    parser.add_argument("--version", action="version", version=f"trio-webpubsub {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parsers = {name: commands.add_parser(name, help=does) for name, does in COMMANDS.items()}
+    for name in described:
+        cast("_Command", _module(name)).describe(parsers[name])
+    return parser, parsers
+
+
+def _module(name: str) -> object:
+    return import_module(f".{name}", __package__)
+
+
+def _unknown(arguments: Iterable[str]) -> str:
+    """Name the options among them; what else is there may be a secret that a mistyped option was to take."""
+    options = [each.partition("=")[0] for each in arguments if each.startswith("-")]
+    return f"unknown options: {' '.join(options)}" if options else "there are more arguments than it takes"
+
+
+def _tell_all(name: str, group: BaseExceptionGroup[BaseException]) -> None:
+    for error in leaves(group):
+        _tell(name, str(error) or type(error).__name__)
+        if isinstance(error, ConnectFailed):
+            _tell(name, "trio-webpubsub doctor looks for the reason")
+
+
+def _tell(name: str, text: str) -> None:
+    with suppress(BrokenPipeError):
+        print(f"trio-webpubsub {name}: {text}", file=sys.stderr, flush=True)
+
+
+def _forget_standard_output() -> None:
+    """Lead it nowhere, or the interpreter fails once more when it flushes what is left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
