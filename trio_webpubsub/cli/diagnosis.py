@@ -20,7 +20,7 @@ from .._shell.randomness import system_bytes
 from ..protocol.connection_string import ConnectionString
 from ..protocol.names import check_hub
 from ..protocol.tokens import CLOCK_SKEW
-from ..protocol.urls import Address
+from ..protocol.urls import Address, is_loopback
 from ..service import AuthenticationFailed, Role, Service, ServiceError, open_service
 
 PATIENCE = 10.0
@@ -56,22 +56,16 @@ async def examine(connection_string: str, hub: str, tell: Tell, *, allow_insecur
     Raises:
         Wrong: what keeps the rest from being looked at.
     """
-    address = _read(connection_string, hub, tell)
-    proxy = _proxy_to(address, tell)
-    await _look_at_network(address, proxy, tell)
-    try:
-        opened = open_service(
-            connection_string, hub, request_timeout=PATIENCE, retries=0, allow_insecure=allow_insecure
-        )
-        async with opened as service:
-            skew = await _look_at_http(service, address, tell)
-            await _look_at_key(service, skew, tell)
-            await _look_at_client(service, address, tell, allow_insecure=allow_insecure)
-    except ValueError as error:
-        raise Wrong("connection string", f"It cannot be used: {error}.") from error
+    address = _read(connection_string, hub, tell, allow_insecure=allow_insecure)
+    await _look_at_network(address, _proxy_to(address, tell), tell)
+    opened = open_service(connection_string, hub, request_timeout=PATIENCE, retries=0, allow_insecure=allow_insecure)
+    async with opened as service:
+        skew = await _look_at_http(service, address, tell)
+        await _look_at_key(service, skew, tell)
+        await _look_at_client(service, address, tell, allow_insecure=allow_insecure)
 
 
-def _read(connection_string: str, hub: str, tell: Tell) -> Address:
+def _read(connection_string: str, hub: str, tell: Tell, *, allow_insecure: bool) -> Address:
     try:
         resource = ConnectionString.parse(connection_string)
     except ValueError as error:
@@ -82,7 +76,11 @@ def _read(connection_string: str, hub: str, tell: Tell) -> Address:
     except ValueError as error:
         raise Wrong("hub", f"{error}.") from error
     tell(Finding("hub", hub))
-    return Address.parse(resource.endpoint)
+    address = Address.parse(resource.endpoint)
+    if address.scheme == "http" and not (is_loopback(address.host) or allow_insecure):
+        text = "Tokens would travel in the open: it starts with http:// and is on another machine (--allow-insecure)."
+        raise Wrong("endpoint", text)
+    return address
 
 
 def _proxy_to(address: Address, tell: Tell) -> Proxy | None:
@@ -207,7 +205,7 @@ def _look_at_clock(date: str | None, now: float, tell: Tell) -> float:
         tell(Finding("clock", f"differs from the service's by {max(0.0, abs(skew) - 0.5):.0f} s"))
     else:
         ahead = "ahead of" if skew > 0 else "behind"
-        text = f"The clock of this machine is {abs(skew):,.0f} s {ahead} the service's: set it, or tokens are refused."
+        text = f"The clock of this machine is {abs(skew):,.0f} s {ahead} the service's: set it, or tokens may be refused."
         tell(Finding("clock", text, good=False))
     return skew
 

@@ -71,6 +71,7 @@ async def run(options: argparse.Namespace) -> int:
             nursery.start_soon(output.watch_reader)
             for group in groups:
                 await client.join_group(group)
+            notice(f"listening{' to ' if groups else ''}{', '.join(map(printable, groups))}; Ctrl-C ends it")
             await _print_messages(messages, options.json)
     return 0
 
@@ -142,7 +143,7 @@ async def _tell_changes(lifecycle: Subscription[Lifecycle], hub: str) -> None:
                 notice("the session was recovered, and nothing is missing", "green")
             case ConnectAttemptFailed(error=error, next_delay=delay):
                 then = "" if delay is None else f"; trying again in {delay:.1f} s"
-                notice(f"no connection: {error}{then}", "yellow")
+                notice(f"{error}{then}", "yellow")
             case RejoinFailed(error=error):
                 raise error
             case _:

@@ -9,10 +9,12 @@ import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..protocol.roles import ROLE_PREFIX
-from ..service import Service, open_service
+from ..protocol.roles import ROLE_PREFIX, check_role
+
+if TYPE_CHECKING:
+    from ..service import Service
 
 CONNECTION_STRING_VARIABLE = "AZURE_WEBPUBSUB_CONNECTION_STRING"
 HUB_VARIABLE = "AZURE_WEBPUBSUB_HUB"
@@ -86,6 +88,8 @@ async def open_resource(options: argparse.Namespace) -> AsyncGenerator[Service]:
     Raises:
         ValueError: they cannot be used.
     """
+    from ..service import open_service  # loads httpx, which not every command needs
+
     async with open_service(
         read_connection_string(options), read_hub(options), allow_insecure=options.allow_insecure
     ) as service:
@@ -101,5 +105,9 @@ def positive(text: str) -> float:
 
 
 def full_roles(names: Iterable[str]) -> list[str]:
-    """Give roles their prefix where it was left out; the service passes over what it does not know without a word."""
-    return [f"{ROLE_PREFIX}{name.removeprefix(ROLE_PREFIX)}" for name in names]
+    """Give roles their prefix where it was left out; the service passes over what it does not know without a word.
+
+    Raises:
+        ValueError: one is empty.
+    """
+    return [f"{ROLE_PREFIX}{check_role(name).removeprefix(ROLE_PREFIX)}" for name in names]

@@ -33,14 +33,14 @@ DONE = 0
 FAILED = 1
 """The service, or the network before it, did not do what was asked."""
 USAGE = 2
-"""The command cannot be run like that; nothing was done."""
+"""The options or the input cannot be used."""
 INTERRUPTED = 130
 """What shells expect of a process that Ctrl-C ended."""
 READER_GONE = 141
 """What shells see of a process whose output nobody reads any more, as in ``listen | head -1``."""
 
 _EXIT_STATUSES = f"""\
-exit status: {DONE} done, {FAILED} it failed, {USAGE} it cannot be run like that, {INTERRUPTED} ended by Ctrl-C,
+exit status: {DONE} done, {FAILED} it failed, {USAGE} wrong options or input, {INTERRUPTED} ended by Ctrl-C,
 {READER_GONE} nobody reads the output any more"""
 
 
@@ -125,9 +125,15 @@ def _unknown(arguments: Iterable[str]) -> str:
 
 def _tell_all(name: str, group: BaseExceptionGroup[BaseException]) -> None:
     for error in leaves(group):
-        _tell(name, str(error) or type(error).__name__)
+        _tell(name, _reason(error))
         if isinstance(error, ConnectFailed):
             _tell(name, "trio-webpubsub doctor looks for the reason")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def _tell(name: str, text: str) -> None:

@@ -107,33 +107,38 @@ class Sending:
         self._room = trio.Semaphore(in_flight)
         self._interval = 1 / rate
         self._next = -math.inf
-        self._failure: tuple[int, WebPubSubError] | None = None
+        self._reading = trio.CancelScope()
+        self._failure: tuple[int, Exception] | None = None
         self._done = 0
         self.sent = 0
         """How many were sent, and acknowledged."""
 
     async def send_all(self, lines: AsyncIterator[bytes], data_type: str, told: Callable[[int, int], None]) -> None:
-        """Send each line; ``told`` is told of how many bytes and messages.
+        """Send each line; ``told`` is told of how many bytes and messages. After a failure no more lines are read.
 
         Raises:
-            WebPubSubError: one could not be sent; no more are.
+            WebPubSubError: one could not be sent.
             ValueError: one is not what ``data_type`` says.
         """
         number = 0
         async with trio.open_nursery() as nursery:
-            async for line in lines:
-                number += 1
-                message = value_of(line, data_type, f"line {number}")
-                await self._wait_for_turn()
-                await self._room.acquire()
-                # Started one by one: each is queued before the next one is.
-                await nursery.start(self._send_one, number, message, len(line) + 1, told, nursery.cancel_scope)
+            with self._reading:
+                try:
+                    async for line in lines:
+                        number += 1
+                        message = value_of(line, data_type, f"line {number}")
+                        await self._wait_for_turn()
+                        # Started one by one: each is queued before the next one is.
+                        await nursery.start(self._send_one, number, message, len(line) + 1, told)
+                except ValueError as error:  # kept, since those under way are still to be counted
+                    self._fail(number, error)
         if self._failure is not None:
             raise self._failure[1]
 
     async def _wait_for_turn(self) -> None:
         await trio.sleep_until(self._next)
         self._next = trio.current_time() + self._interval
+        await self._room.acquire()
 
     async def _send_one(
         self,
@@ -141,7 +146,6 @@ class Sending:
         message: Any,
         size: int,
         told: Callable[[int, int], None],
-        all_of_them: trio.CancelScope,
         *,
         task_status: trio.TaskStatus[None],
     ) -> None:
@@ -149,15 +153,19 @@ class Sending:
         try:
             await self._send(message)
         except WebPubSubError as error:  # kept, since those after it fail as well when the connection is lost
-            if self._failure is None or number < self._failure[0]:
-                self._failure = number, error
-            all_of_them.cancel()
+            self._fail(number, error)
         else:
             self.sent += 1
             self._done += size
             told(self._done, self.sent)
         finally:
             self._room.release()
+
+    def _fail(self, number: int, error: Exception) -> None:
+        """Keep the failure of the first message that failed, and read no more."""
+        if self._failure is None or number < self._failure[0]:
+            self._failure = number, error
+        self._reading.cancel()
 
 
 @asynccontextmanager
