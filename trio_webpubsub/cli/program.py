@@ -29,6 +29,9 @@ COMMANDS: Mapping[str, str] = {
 }
 """Every command, and what it does."""
 
+NEED_ONLY_THE_CORE = frozenset({"demo", "emulator"})
+"""All others need the extra ``cli``, even where they show no colours: one rule is easier to remember."""
+
 DONE = 0
 FAILED = 1
 """The service, or the network before it, did not do what was asked."""
@@ -109,6 +112,8 @@ def make_parser(described: Collection[str] = tuple(COMMANDS)) -> tuple[Parser, M
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     parsers = {name: commands.add_parser(name, help=does) for name, does in COMMANDS.items()}
     for name in described:
+        if name not in NEED_ONLY_THE_CORE:
+            import_module("rich")
         cast("_Command", _module(name)).describe(parsers[name])
     return parser, parsers
 

@@ -1,0 +1,164 @@
+"""What all commands have in common: help, statuses, the environment, secrets, the extra, and output without a reader."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.cli.command import Ended, process
+from trio_webpubsub.cli import main
+from trio_webpubsub.cli.program import COMMANDS
+from trio_webpubsub.emulator import Emulator
+
+Call = Callable[..., Awaitable[Ended]]
+
+KEY = "a-key-that-nobody-may-see-0123456789"
+
+
+def test_the_help_names_every_command_and_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"    {name} " in told for name in COMMANDS)
+    assert all(f"{status} " in told for status in (0, 1, 2, 130, 141))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_examples_and_no_secret(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_WEBPUBSUB_CONNECTION_STRING", f"Endpoint=http://localhost;AccessKey={KEY}")
+    monkeypatch.setenv("AZURE_WEBPUBSUB_ACCESS_KEY", KEY)
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    assert f"examples:\n  trio-webpubsub {name}" in told
+    assert KEY not in told
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("trio-webpubsub 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unheard-of"],
+        ["emulator", "--port", "x"],
+        ["send"],
+        ["send", "lobby", "hi", "--rate", "0"],
+        ["send", "lobby", "hi", "--rate", "nan"],
+        ["token", "--lifetime", "-1"],
+        ["token", "--print", "everything"],
+        ["listen", "lobby", "--js"],
+        ["token", "superfluous"],
+    ],
+)
+def test_wrong_arguments_exit_with_2(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["token", "--conection-string", f"Endpoint=http://localhost;AccessKey={KEY};"],
+        ["token", f"--acces-key={KEY}"],
+        ["emulator", "--acess-key", KEY],
+        [f"Endpoint=http://localhost;AccessKey={KEY};Version=1.0;", "token"],
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    shown = capfd.readouterr()
+    assert KEY not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("arguments", [["listen"], ["send", "lobby", "hi"], ["invoke", "order"], ["token"], ["doctor"]])
+def test_without_a_connection_string_it_is_told_where_it_belongs(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--hub", "chat"]) == 2
+    told = capfd.readouterr().err
+    assert f"trio-webpubsub {arguments[0]}: there is no connection string" in told
+    assert "AZURE_WEBPUBSUB_CONNECTION_STRING" in told
+
+
+@pytest.mark.parametrize("arguments", [["listen"], ["send", "lobby", "hi"], ["invoke", "order"], ["token"]])
+def test_without_a_hub_it_is_told_how_to_name_one(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--connection-string", f"Endpoint=http://localhost;AccessKey={KEY}"]) == 2
+    told = capfd.readouterr().err
+    assert "there is no hub: give --hub" in told
+    assert KEY not in told
+
+
+async def test_options_come_before_the_environment(call: Call, emulator: Emulator) -> None:
+    ended = await call("token", "--hub", "other")
+    assert ended.out.startswith(f"ws{emulator.endpoint.removeprefix('http')}/client/hubs/other?access_token=")
+
+
+def test_tokens_do_not_leave_the_machine_in_the_open(capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--hub", "chat", "--connection-string", f"Endpoint=http://example.com;AccessKey={KEY}"]
+    assert main(["token", *arguments]) == 2
+    assert "not https" in capfd.readouterr().err
+    assert main(["token", *arguments, "--allow-insecure"]) == 0
+    assert capfd.readouterr().out.startswith("ws://example.com/")
+
+
+def test_a_line_end_behind_the_connection_string_does_no_harm(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_WEBPUBSUB_CONNECTION_STRING", f"Endpoint=https://example.com;AccessKey={KEY}\n")
+    assert main(["token", "--hub", "chat"]) == 0
+    assert capfd.readouterr().out.startswith("wss://example.com/")
+
+
+WITHOUT_RICH = """
+import sys
+sys.modules["rich"] = None
+from trio_webpubsub.cli import main
+from trio_webpubsub.cli.program import COMMANDS
+for name in COMMANDS:
+    try:
+        status = main([name, "--help"])
+    except SystemExit as left:
+        status = left.code
+    print(">", name, status)
+"""
+
+
+def test_demo_and_emulator_need_only_the_core_and_the_others_say_what_they_need() -> None:
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_RICH], capture_output=True, check=True, text=True)
+    statuses = dict(line.split()[1:] for line in ran.stdout.splitlines() if line.startswith("> "))
+    assert statuses == {name: "0" if name in ("demo", "emulator") else "2" for name in COMMANDS}
+    said = [f"trio-webpubsub {name}: it needs the extra cli: " for name in COMMANDS if statuses[name] == "2"]
+    assert [line.partition("python")[0] for line in ran.stderr.splitlines()] == said
+
+
+def test_only_the_command_that_is_asked_for_is_loaded() -> None:
+    program = "import sys; from trio_webpubsub.cli import main\ntry: main(['token', '--help'])\nfinally: print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert "trio_webpubsub.cli.token" in ran.stdout
+    assert "trio_webpubsub.emulator" not in ran.stdout
+
+
+async def test_output_that_nobody_reads_ends_it_without_a_word(emulator: Emulator) -> None:
+    async with process("token") as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        await started.stdout.aclose()
+        assert await started.wait() == 141
+        assert [chunk async for chunk in started.stderr] == []
