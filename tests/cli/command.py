@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import trio
 
@@ -60,16 +61,14 @@ class Output:
 
 
 @contextmanager
-def streams(**files: Any) -> Generator[None]:
-    """Put others in the place of ``sys.stdin`` and so on."""
-    before = {name: getattr(sys, name) for name in files}
-    for name, file in files.items():
-        setattr(sys, name, file)
+def streams(stdout: TextIO, stderr: TextIO, stdin: TextIO | None = None) -> Generator[None]:
+    """Put others in the place of the standard streams."""
+    before = sys.stdout, sys.stderr, sys.stdin
+    sys.stdout, sys.stderr, sys.stdin = stdout, stderr, stdin or sys.stdin
     try:
         yield
     finally:
-        for name, file in before.items():
-            setattr(sys, name, file)
+        sys.stdout, sys.stderr, sys.stdin = before
 
 
 async def call(directory: Path, *arguments: str, given: bytes = b"") -> Ended:
@@ -80,34 +79,47 @@ async def call(directory: Path, *arguments: str, given: bytes = b"") -> Ended:
         paths["stdin"].open() as stdin,
         paths["stdout"].open("w") as stdout,
         paths["stderr"].open("w") as stderr,
-        streams(stdin=stdin, stdout=stdout, stderr=stderr),
+        streams(stdout, stderr, stdin),
     ):
         status = await trio.to_thread.run_sync(main, arguments)
     return Ended(status, paths["stdout"].read_text(), paths["stderr"].read_text())
 
 
+def _pipe() -> tuple[trio.lowlevel.FdStream, TextIO]:
+    read, write = os.pipe()
+    return trio.lowlevel.FdStream(read), os.fdopen(write, "w")
+
+
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncGenerator[tuple[Output, Output]]:
-    """Run a command beside a block, in this task tree, and cancel it at the end; gives standard output and error."""
+async def running(*arguments: str, stop: signal.Signals | None = None) -> AsyncGenerator[tuple[Output, Output]]:
+    """Run a command beside a block, in this task tree; gives standard output and error.
+
+    At the end it is cancelled, or gets a signal and takes its time.
+    """
     options = make_parser([arguments[0]])[0].parse_args(arguments)
     module: Any = import_module(f"trio_webpubsub.cli.{arguments[0]}")
-    (out, stdout), (err, stderr) = os.pipe(), os.pipe()
-    async with trio.lowlevel.FdStream(out) as out_stream, trio.lowlevel.FdStream(err) as err_stream:
-        with os.fdopen(stdout, "w") as out_file, os.fdopen(stderr, "w") as err_file:
-            with streams(stdout=out_file, stderr=err_file):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(module.run, options)
-                    yield Output(out_stream), Output(err_stream)
+    (out, stdout), (err, stderr) = _pipe(), _pipe()
+    async with out, err:
+        with stdout, stderr, streams(stdout, stderr):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(module.run, options)
+                yield Output(out), Output(err)
+                if stop is None:
                     nursery.cancel_scope.cancel()
+                else:
+                    signal.raise_signal(stop)
 
 
 @asynccontextmanager
-async def process(*arguments: str, **options: Any) -> AsyncGenerator[trio.Process]:
+async def process(
+    *arguments: str, stdout: int = subprocess.PIPE, env: dict[str, str] | None = None
+) -> AsyncGenerator[trio.Process]:
     """Run a command as a process, and kill it at the end if it still runs."""
     program = [sys.executable, "-m", "trio_webpubsub", *arguments]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     with trio.fail_after(50):
-        started = await trio.lowlevel.open_process(program, **pipes)
+        started: trio.Process = await trio.lowlevel.open_process(
+            program, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, env=env
+        )
         try:
             yield started
         finally:
@@ -118,5 +130,3 @@ async def process(*arguments: str, **options: Any) -> AsyncGenerator[trio.Proces
             for stream in (started.stdin, started.stdout, started.stderr):
                 if stream is not None:
                     await trio.aclose_forcefully(stream)
-
-

@@ -69,7 +69,11 @@ async def test_a_refusal(call: Call, asked: list[UserEvent]) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
-    [(["a b"], "event name"), (["echo", "x", "--file", "y"], "--file as well"), (["echo", "{", "--type", "json"], "JSON")],
+    [
+        (["a b"], "event name"),
+        (["echo", "x", "--file", "y"], "--file as well"),
+        (["echo", "{", "--type", "json"], "JSON"),
+    ],
 )
 async def test_what_cannot_be_asked(call: Call, asked: list[UserEvent], arguments: list[str], why: str) -> None:
     ended = await call("invoke", *arguments)

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, statuses, the environment, secrets, the extra, and output without a reader."""
+"""What all commands have in common: help, statuses, the environment, secrets, the extra, output that nobody reads."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ def test_wrong_arguments_exit_with_2(arguments: list[str], capfd: pytest.Capture
         [f"Endpoint=http://localhost;AccessKey={KEY};Version=1.0;", "token"],
     ],
 )
-def test_a_secret_in_the_wrong_place_is_not_repeated(
-    arguments: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_secret_in_the_wrong_place_is_not_repeated(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     shown = capfd.readouterr()
@@ -149,7 +147,9 @@ def test_demo_and_emulator_need_only_the_core_and_the_others_say_what_they_need(
 
 
 def test_only_the_command_that_is_asked_for_is_loaded() -> None:
-    program = "import sys; from trio_webpubsub.cli import main\ntry: main(['token', '--help'])\nfinally: print(*sys.modules)"
+    program = (
+        "import sys; from trio_webpubsub.cli import main\ntry: main(['token', '--help'])\nfinally: print(*sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
     assert "trio_webpubsub.cli.token" in ran.stdout
     assert "trio_webpubsub.emulator" not in ran.stdout

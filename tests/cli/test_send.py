@@ -66,9 +66,10 @@ async def test_lines_of_standard_input_keep_their_order(call: Call, emulator: Em
 
 
 async def test_lines_of_a_file(call: Call, emulator: Emulator, tmp_path: Path) -> None:
-    (tmp_path / "lines.txt").write_bytes("{}\r\n[1]\n\"ä\"\n".encode())
+    (tmp_path / "lines.txt").write_bytes('{}\r\n[1]\n"ä"\n'.encode())
     arguments = ["--file", str(tmp_path / "lines.txt"), "--type", "json"]
-    assert await sent(emulator, call, *arguments, count=3) == [("json", data, None) for data in ({}, [1], "ä")]
+    expected: list[Any] = [{}, [1], "ä"]
+    assert await sent(emulator, call, *arguments, count=3) == [("json", data, None) for data in expected]
 
 
 async def test_a_whole_file(call: Call, emulator: Emulator, tmp_path: Path) -> None:
@@ -136,7 +137,9 @@ async def test_a_key_that_is_not_accepted(call: Call, emulator: Emulator, way: l
 async def test_nobody_there(call: Call, emulator: Emulator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    ended = await call("send", "lobby", "hi", "--connection-string", f"Endpoint=http://127.0.0.1:{port};AccessKey={'a' * 40}")
+    ended = await call(
+        "send", "lobby", "hi", "--connection-string", f"Endpoint=http://127.0.0.1:{port};AccessKey={'a' * 40}"
+    )
     assert ended.status == 1
     assert f"127.0.0.1:{port}" in ended.err
     assert "trio-webpubsub doctor" in ended.err

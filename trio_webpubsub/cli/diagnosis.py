@@ -205,7 +205,9 @@ def _look_at_clock(date: str | None, now: float, tell: Tell) -> float:
         tell(Finding("clock", f"differs from the service's by {max(0.0, abs(skew) - 0.5):.0f} s"))
     else:
         ahead = "ahead of" if skew > 0 else "behind"
-        text = f"The clock of this machine is {abs(skew):,.0f} s {ahead} the service's: set it, or tokens may be refused."
+        text = (
+            f"The clock of this machine is {abs(skew):,.0f} s {ahead} the service's: set it, or tokens may be refused."
+        )
         tell(Finding("clock", text, good=False))
     return skew
 
