@@ -267,7 +267,7 @@ async def test_a_server_that_is_no_web_pubsub(call: Call, health: int, others: i
 
 
 async def test_a_server_that_speaks_no_http(call: Call) -> None:
-    async with tcp_server(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
+    async with tcp_server(b"220 mail.example ESMTP\r\n\r\n") as port:
         subject, text = await wrong(call, resource(f"http://127.0.0.1:{port}"))
     assert subject == "service"
     assert "does not answer as an HTTP server does" in text

@@ -716,13 +716,15 @@ def test_limits_that_cannot_be_are_refused(limits: dict[str, Any]) -> None:
         {"url_template": "http://1.2.3.400/"},
         {"url_template": "tunnel:///events"},
         {"url_template": URL, "user_events": "a, not an event"},
+        {"url_template": URL, "user_events": ",,"},
+        {"url_template": URL, "user_events": " "},
         {"url_template": URL, "system_events": ["closed"]},
         {"url_template": URL, "system_events": "connect"},
         {"url_template": URL, "group_events": ["connect"]},
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"event handler|URL|event name|these events"):
+    with pytest.raises(ValueError, match=r"event handler|URL|event name|these events|no names"):
         EventHandler(**settings)
 
 

@@ -205,6 +205,8 @@ def test_keys_that_cannot_be_are_refused() -> None:
         EventGate("chat", access_keys=KEY)
     with pytest.raises(ValueError, match="empty"):
         EventGate("chat", access_keys=[KEY, ""])
+    with pytest.raises(ValueError, match="white space"):
+        EventGate("chat", access_keys=[KEY, f"{KEY}\n"])
 
 
 @pytest.mark.parametrize(

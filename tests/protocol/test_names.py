@@ -6,6 +6,7 @@ import pytest
 
 from trio_webpubsub.protocol.names import (
     check_connection_id,
+    check_access_key,
     check_count,
     check_event,
     check_group,
@@ -100,3 +101,14 @@ def test_a_count_is_a_whole_number_within_its_limits() -> None:
         check_count("retries", -1)
     with pytest.raises(ValueError, match="ttl is 301; it must be 0 to 300"):
         check_count("ttl", 301, 300)
+
+
+def test_a_key_is_taken_as_it_stands() -> None:
+    assert check_access_key("a key/with+all=sorts") == "a key/with+all=sorts"
+
+
+@pytest.mark.parametrize("key", ["", "canary\n", "canary\r\n", " canary", "canary\t"])
+def test_a_key_with_white_space_around_it_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="an access key") as caught:
+        check_access_key(key)
+    assert "canary" not in str(caught.value)

@@ -154,6 +154,14 @@ async def test_a_key_that_is_missing_is_told(autojump_clock: MockClock, peer: Pe
             await service.send_to_all("hi")
 
 
+async def test_a_key_with_a_line_end_is_told(autojump_clock: MockClock, peer: Peer) -> None:
+    async with service_of(peer, Key("a-key-from-a-file\n")) as service:
+        with pytest.raises(AuthenticationFailed, match="white space around it") as caught:
+            await service.send_to_all("hi")
+    assert "a-key-from-a-file" not in str(caught.value)
+    assert peer.tokens == []
+
+
 async def test_the_user_stands_in_the_token(autojump_clock: MockClock, peer: Peer) -> None:
     async with service_of(peer, "key-key-key-key-key-key-key-key-key-key", user="job 7") as service:
         await service.send_to_all("hi")
@@ -537,6 +545,7 @@ class MyAsyncIdentity:
         (Identity, TypeError, "the class Identity; pass an instance"),
         (7, TypeError, "not int"),
         ("", ValueError, "an access key is empty"),
+        ("a-key-from-a-file\n", ValueError, "white space around it"),
     ],
 )
 async def test_what_is_no_credential_is_refused(credential: Any, error: type[Exception], why: str) -> None:

@@ -13,7 +13,8 @@ from .terminal import Painter
 _EXAMPLES = """\
 Checks the connection string, the names and addresses on the way, TLS, the clocks, the access key, a client's token,
 protocol and roles, and how long messages take. It makes a client and a group of its own, and sends to nobody else.
-Authorities of your own are trusted by SSL_CERT_FILE in the environment. Exits with 1 if something is wrong.
+Without a hub it looks at one called doctor. Authorities of your own are trusted by SSL_CERT_FILE in the
+environment. Exits with 1 if something is wrong.
 
 examples:
   trio-webpubsub doctor

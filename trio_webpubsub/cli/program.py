@@ -132,7 +132,7 @@ def _tell_all(name: str, group: BaseExceptionGroup[BaseException]) -> None:
     for error in leaves(group):
         _tell(name, _reason(error))
         if isinstance(error, ConnectFailed):
-            _tell(name, "trio-webpubsub doctor looks for the reason")
+            _tell(name, "to find out why, run trio-webpubsub doctor")
 
 
 def _reason(error: BaseException) -> str:
