@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
 from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.util.docutils import SphinxDirective
 
 import trio_webpubsub
 from trio_webpubsub._shell.version import VERSION
+from trio_webpubsub.cli.program import make_parser
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -96,9 +99,22 @@ def leave_out_figures(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = source[0].partition("\n.. The figures:")[0]
 
 
+class CommandHelp(SphinxDirective):
+    """``.. command:: listen`` shows what ``trio-webpubsub listen --help`` says."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Give the text as it stands; Sphinx calls this."""
+        os.environ |= {"COLUMNS": "110", "NO_COLOR": "1"}  # argparse reads them
+        text = make_parser()[1][self.arguments[0]].format_help()
+        return [nodes.literal_block(text, text, language="text")]
+
+
 def setup(app: Sphinx) -> None:
     """Hook these in; Sphinx calls this."""
     app.connect("source-read", leave_out_figures)
+    app.add_directive("command", CommandHelp)
     app.connect("autodoc-process-docstring", read_google_style)
     app.connect("autodoc-process-signature", shorten_names)
     app.connect("missing-reference", link_to_the_public_place)

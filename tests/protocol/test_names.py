@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from trio_webpubsub.protocol.names import (
-    check_connection_id,
     check_access_key,
+    check_connection_id,
     check_count,
     check_event,
     check_group,
