@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = {
 }
 """Every command, and what it does."""
 
-NEED_ONLY_THE_CORE = frozenset({"demo", "emulator"})
+NEED_ONLY_THE_CORE: frozenset[str] = frozenset({"demo", "emulator"})
 """All others need the extra ``cli``, even where they show no colours: one rule is easier to remember."""
 
 DONE = 0

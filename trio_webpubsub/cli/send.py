@@ -110,7 +110,7 @@ class Sending:
         self._reading = trio.CancelScope()
         self._failure: tuple[int, Exception] | None = None
         self._done = 0
-        self.sent = 0
+        self.sent: int = 0
         """How many were sent, and acknowledged."""
 
     async def send_all(self, lines: AsyncIterator[bytes], data_type: str, told: Callable[[int, int], None]) -> None:
