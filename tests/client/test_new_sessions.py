@@ -108,6 +108,17 @@ async def test_a_failing_callable_is_one_more_way_not_to_connect(
         await service.next()
 
 
+async def test_a_callables_own_deadline_is_not_told_as_ours(autojump_clock: MockClock, service: RawService) -> None:
+    async def url() -> str:
+        with trio.fail_after(1):
+            await trio.sleep_forever()
+        return URL
+
+    with pytest.raises(ConnectFailed, match="the URL callable raised TooSlowError"):
+        async with open_client(url, connector=service.connector):
+            pytest.fail("there is no URL")
+
+
 async def test_a_hanging_callable_has_a_deadline(autojump_clock: MockClock, service: RawService) -> None:
     with pytest.raises(ConnectFailed, match="within 10 s"):
         async with open_client(trio.sleep_forever, connector=service.connector):

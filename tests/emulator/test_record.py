@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from tests.emulator.peer import PLAIN, open_peer
 from trio_webpubsub.emulator import Emulator, ReceivedMessage, ReceivedRequest, open_emulator
 from trio_webpubsub.protocol.urls import ClientUrl
-from trio_webpubsub.service import open_service
+from trio_webpubsub.service import AuthenticationFailed, InvalidRequest, open_service
 
 
 def messages(emulator: Emulator) -> list[ReceivedMessage]:
@@ -125,8 +125,28 @@ async def test_a_line_tells_each(autojump_clock: MockClock, emulator: Emulator) 
     assert lines == [
         f"chat: {name} sendToGroup g text 'hi\\n' (ack id 1)",
         f"POST /api/hubs/chat/:send b'{'x' * 98}...: 202",
-        "HEAD /api/hubs/chat/users/bob: 404",
+        "HEAD /api/hubs/chat/users/bob: 404, The user has no connection.",
     ]
+
+
+async def test_a_refused_request_is_told_on_one_line_with_the_reason(
+    autojump_clock: MockClock, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="trio_webpubsub.emulator")
+    wrong_key = emulator.connection_string.replace("AccessKey=", "AccessKey=not-")
+    async with open_service(wrong_key, "chat", connector=emulator.connector) as service:
+        with pytest.raises(AuthenticationFailed):
+            await service.send_to_all("hi")
+    async with open_service(emulator.connection_string, "chat", connector=emulator.connector) as service:
+        with pytest.raises(InvalidRequest):
+            await service.send_to_all("hi", filter="nonsense")
+        with pytest.raises(InvalidRequest):
+            await service.request("GET", "/api/hubs/chat/groups/g/connections", params={"top": "x"})
+    lines = [line for line in caplog.messages if ": 40" in line or "sign" in line]
+    assert lines == [str(each) for each in emulator.received()]
+    assert lines[0] == "POST /api/hubs/chat/:send b'hi': 401, the token's signature does not fit the key"
+    assert lines[1].startswith("POST /api/hubs/chat/:send b'hi': 400, ")
+    assert len(lines) == 3
 
 
 async def test_they_are_logged_without_tokens(

@@ -18,6 +18,7 @@ from trio_webpubsub.protocol.cloudevents_mqtt import MqttConnect, MqttDisconnect
 from trio_webpubsub.protocol.cloudevents_values import (
     Accept,
     ClientCertificate,
+    ConnectRequest,
     ConnectedEvent,
     DisconnectedEvent,
     GroupJoinedEvent,
@@ -99,6 +100,25 @@ def test_a_connect_request_may_say_nothing(content: dict[str, Any]) -> None:
     request = connect_request(content)
     assert (request.claims, request.query, request.headers) == ({}, {}, {})
     assert (request.subprotocols, request.client_certificates) == ([], [])
+
+
+def test_null_stands_for_nothing_said() -> None:
+    for body in (b"null", b" null\n", b"", b"{}"):
+        said_nothing = event("azure.webpubsub.sys.connect", body)
+        assert isinstance(said_nothing, ConnectRequest)
+        assert (said_nothing.claims, said_nothing.subprotocols) == ({}, [])
+    request = connect_request({"clientCertificates": [{"thumbprint": "ab12", "content": None}]})
+    assert request.client_certificates == [ClientCertificate(thumbprint="ab12")]
+    properties = [{"name": "a", "value": None}]
+    nothing = dict.fromkeys(("protocolVersion", "username", "password", "cleanStart"))
+    mqtt = connect_request({"mqtt": {"userProperties": properties, **nothing}}, **MQTT).mqtt
+    assert mqtt is not None
+    assert (mqtt.protocol_version, mqtt.username, mqtt.clean_start) == (5, None, None)
+    assert mqtt.user_properties == (("a", ""),)
+    end = b'{"mqtt": {"initiatedByClient": null, "disconnectPacket": null}}'
+    left = event("azure.webpubsub.sys.disconnected", end, **MQTT).mqtt
+    assert isinstance(left, MqttDisconnect)
+    assert (left.initiated_by_client, left.code, left.user_properties) == (False, None, ())
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,20 @@ def test_posts_die_with_their_transport_and_are_counted() -> None:
     assert written(session) == []
 
 
+def test_invocations_are_not_counted_among_lost_sends() -> None:
+    session = connected(new_session(ack_timeout=10))
+    expired = session.outgoing.invoke(invocation(), 0)
+    withdrawn = session.outgoing.invoke(invocation(), 0)
+    written(session)
+    session.handle_timeout(10)
+    assert expired.timed_out
+    session.outgoing.withdraw_invocation(withdrawn)
+    queued = session.outgoing.invoke(invocation(), 10)
+    outputs = session.transport_ended(1006, "", 10)
+    assert queued in outputs
+    assert session.counts.posts_lost == 0
+
+
 # Recovering
 
 

@@ -312,6 +312,17 @@ async def test_a_service_that_lets_nobody_in(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 7
 
 
+async def test_a_connectors_own_deadline_is_not_told_as_ours(autojump_clock: MockClock) -> None:
+    async def connector(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
+        with trio.fail_after(1):
+            await trio.sleep_forever()
+        raise AssertionError
+
+    async with service_of(connector, request_timeout=7, retries=0) as service:
+        with pytest.raises(ServiceUnreachable, match="^TooSlowError"):
+            await service.send_to_all("hi")
+
+
 async def test_a_service_that_does_not_answer(autojump_clock: MockClock, peer: Peer) -> None:
     async def answer(server: Server, stream: trio.abc.Stream, connection: h11.Connection, request: h11.Request) -> None:
         await trio.sleep_forever()

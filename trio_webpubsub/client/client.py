@@ -46,7 +46,10 @@ class Client(Previews):
 
     @property
     def connection_id(self) -> str | None:
-        """The present session's id at the service; ``None`` while there is no session."""
+        """The session's id at the service; ``None`` while there is none, between a lost session and the next.
+
+        After the end it is that of the last session, if the client still had one.
+        """
         return self._core.session.connection_id
 
     @property

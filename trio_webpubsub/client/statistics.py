@@ -59,7 +59,8 @@ class ClientStatistics:
     unknown: int
     """Messages of a type that this version does not know."""
     sends_lost: int
-    """Sends without an ack that were queued when their link dropped."""
+    """Sends without an ack that were queued when their link dropped. Nobody else is told of these; whoever waits for
+    an invocation or an ack is, so those do not count."""
     pending_sends: int
     """Operations that wait for their ack."""
     last_round_trip: float | None

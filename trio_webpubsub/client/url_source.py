@@ -50,18 +50,19 @@ class UrlSource:
         """
         if isinstance(self._source, ClientUrl):
             return self._source
+        url = ""
         try:
-            with trio.fail_after(seconds):
+            with trio.move_on_after(seconds) as scope:
                 awaitable = self._source()
                 if not inspect.isawaitable(awaitable):
                     raise _NotAsync(f"{_WANTED}; this callable gave {type(awaitable).__name__!r}, not an awaitable")
                 url = await awaitable
-        except trio.TooSlowError as error:
-            raise ConnectFailed(f"the URL callable gave nothing within {seconds:g} s") from error
         except _NotAsync:
             raise
         except Exception as error:  # the user's code may raise anything; it is one more way not to connect
             raise ConnectFailed(f"the URL callable raised {type(error).__name__}") from error
+        if scope.cancelled_caught:
+            raise ConnectFailed(f"the URL callable gave nothing within {seconds:g} s")
         try:
             return self.parse(url)
         except (ValueError, TypeError) as error:

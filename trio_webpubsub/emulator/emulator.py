@@ -27,7 +27,7 @@ from .handlers import EventHandlers, HandlerLimits, HandlerTable
 from .hub.limits import HubLimits
 from .record import Received, Record
 from .rest import RestApi
-from .rest_requests import too_large
+from .rest_requests import Refusal, too_large
 from .switchboard import Switchboard
 from .websocket import Clients
 
@@ -308,7 +308,8 @@ async def open_emulator(
 
     async def answer(request: Request) -> Response:
         response = await rest.handle(request)
-        record.request(trio.current_time(), request, response.status)
+        refusal = response.reason if isinstance(response, Refusal) else None
+        record.request(trio.current_time(), request, response.status, refusal)
         return response
 
     listener = Listener(

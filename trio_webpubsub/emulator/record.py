@@ -79,10 +79,13 @@ class ReceivedRequest:
     content_type: str | None
     body: bytes
     status: int
+    refusal: str | None = None
+    """Why it was not carried out, where its answer says that or ought to."""
 
     def __str__(self) -> str:
         body = f" {_shown(self.body)}" if self.body else ""
-        return f"{self.method} {self.path}{body}: {self.status}"
+        why = f", {ascii(self.refusal)[1:-1]}" if self.refusal else ""
+        return f"{self.method} {self.path}{body}: {self.status}{why}"
 
 
 Received: TypeAlias = ReceivedMessage | ReceivedRequest
@@ -107,8 +110,8 @@ class Record:
         size += 0 if payload is None else len(payload.body)
         self._add(size, lambda: _message(now, hub(), connection, message))
 
-    def request(self, now: float, request: Request, status: int) -> None:
-        """Note a request; its token is left out."""
+    def request(self, now: float, request: Request, status: int, refusal: str | None) -> None:
+        """Note a request, and why it was refused, if it was; its token is left out."""
         entry = ReceivedRequest(
             time=now,
             method=request.method,
@@ -117,8 +120,10 @@ class Record:
             content_type=request.headers.get("content-type"),
             body=request.body,
             status=status,
+            refusal=refusal,
         )
-        self._add(len(request.body) + len(request.query) + len(request.path), lambda: entry)
+        size = len(request.body) + len(request.query) + len(request.path)
+        self._add(size, lambda: entry, logging.DEBUG if refusal is None else logging.INFO)
 
     def entries(self) -> list[Received]:
         """Give all that is there, the oldest first."""
@@ -130,9 +135,9 @@ class Record:
         self._entries.clear()
         self.dropped = 0
 
-    def _add(self, size: int, entry: Callable[[], Received]) -> None:
-        if _logger.isEnabledFor(logging.DEBUG):
-            _logger.debug("%s", entry())
+    def _add(self, size: int, entry: Callable[[], Received], level: int = logging.DEBUG) -> None:
+        if _logger.isEnabledFor(level):
+            _logger.log(level, "%s", entry())
         size += _OVERHEAD
         self._entries.append((size, entry))
         self._room -= size

@@ -7,7 +7,6 @@ emulator.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +26,6 @@ from .directory import OWNER, Directory
 from .hub import Effect, Hub, Hubs
 from .rest_operations import Call, Run
 from .rest_requests import Parameters, Refused, bad, checked, decoded
-
-_logger = logging.getLogger("trio_webpubsub.emulator")
 
 _API_VERSIONS = frozenset({"2021-10-01", "2022-11-01", "2023-07-01", "2024-01-01", "2024-12-01"})
 _MOST_MINUTES = 2**31 - 1
@@ -131,7 +128,6 @@ class RestApi:
                 if route.method == request.method and (match := route.path.fullmatch(request.path)):
                     return self._run(route, match, request, now, hub_now)
         except Refused as refused:
-            _logger.info("%s %s: %d, %s", request.method, request.path, refused.status, refused.message)
             return refused.response(request.method)
         is_for_clients = re.match(r"/client(/|$)", request.path, re.IGNORECASE)  # who have to ask for a WebSocket
         return Response(status=400 if is_for_clients else 404)
@@ -182,21 +178,23 @@ class RestApi:
     def _authenticate(self, request: Request, now: float, *, with_key: bool = True) -> None:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer":
-            raise Refused(401)
+            raise Refused(401, reason="it has no bearer token")
         token = token.strip()
-        if with_key and self._is_signed(request, token, now):
+        why_not = self._why_not_signed(request, token, now) if with_key else "access keys do not count here"
+        if why_not is None:
             return
         roles = self._directory.roles_of(token, now)
         if roles is None:
-            raise Refused(401)
+            raise Refused(401, reason=why_not)
         if OWNER not in roles and request.method not in ("GET", "HEAD"):
             raise Refused(403, f"This takes the role {OWNER}.", code="Error.Forbidden")
 
-    def _is_signed(self, request: Request, token: str, now: float) -> bool:
+    def _why_not_signed(self, request: Request, token: str, now: float) -> str | None:
+        """Say why a token is none that a key of ours has signed for the request; ``None`` if it is one."""
         host = request.headers.get("host", "")
         place = token, host, request.path, request.query
         if now < self._signed.get(place, 0.0):
-            return True
+            return None
         hosts = {self._endpoint_host, host}
         places = [f"{scheme}://{host}{request.path}" for scheme in ("http", "https") for host in hosts]
         audiences = [*(f"{place}?{request.query}" for place in places), *places]
@@ -205,12 +203,11 @@ class RestApi:
         try:
             claims = verify_token(token, keys=self._keys, audiences=audiences, now=now)
         except InvalidToken as error:
-            _logger.info("%s %s: not signed with a key of ours: %s", request.method, request.path, error)
-            return False
+            return str(error)
         self._signed[place] = claims["exp"] + CLOCK_SKEW
         if len(self._signed) > _SIGNED_KEPT:
             del self._signed[next(iter(self._signed))]
-        return True
+        return None
 
 
 def _parameters(request: Request) -> Parameters:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import parse_qs, unquote
 
@@ -27,6 +28,14 @@ _DATA_TYPES = {"text/plain": "text", "application/json": "json", "application/oc
 _METADATA = "x-webpubsub-metadata-"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal(Response):
+    """The answer to a request that is not carried out."""
+
+    reason: str
+    """For the log; holds no token."""
+
+
 class Refused(Exception):
     """A request is not carried out, and answered with this status."""
 
@@ -38,6 +47,7 @@ class Refused(Exception):
         code: str | None = None,
         target: str | None = None,
         content_type: str = "application/json",
+        reason: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -46,8 +56,10 @@ class Refused(Exception):
         self.target = target
         """What in the request the refusal is about."""
         self.content_type = content_type
+        self.reason = reason or message
+        """For the log, where the answer itself does not say why."""
 
-    def response(self, method: str) -> Response:
+    def response(self, method: str) -> Refusal:
         """The answer: code and text in a JSON object; HEAD has only the header."""
         headers: list[tuple[str, str]] = []
         body = b""
@@ -61,7 +73,7 @@ class Refused(Exception):
             body = json.dumps(content).encode()
         if self.status == 401:
             headers.append(("www-authenticate", "Bearer"))
-        return Response(status=self.status, headers=headers, body=body)
+        return Refusal(status=self.status, headers=headers, body=body, reason=self.reason)
 
 
 def bad(message: str, *, target: str | None = None) -> Refused:

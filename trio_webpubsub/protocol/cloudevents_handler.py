@@ -159,15 +159,20 @@ _Lists: TypeAlias = dict[str, list[str] | str | None]
 
 class _PropertyBody(msgspec.Struct):
     name: str
-    value: str = ""
+    value: str | None = None
 
 
 class _MqttConnectBody(msgspec.Struct, rename="camel"):
-    protocol_version: int = 5
+    protocol_version: int | None = None
     username: str | None = None
     password: bytes | None = None
     clean_start: bool | None = None
     user_properties: list[_PropertyBody] | None = None
+
+
+class _CertificateBody(msgspec.Struct):
+    thumbprint: str
+    content: str | None = None
 
 
 class _ConnectBody(msgspec.Struct, rename="camel"):
@@ -175,7 +180,7 @@ class _ConnectBody(msgspec.Struct, rename="camel"):
     query: _Lists | None = None
     headers: _Lists | None = None
     subprotocols: list[str] | None = None
-    client_certificates: list[ClientCertificate] | None = None
+    client_certificates: list[_CertificateBody] | None = None
     mqtt: _MqttConnectBody | None = None
 
 
@@ -185,7 +190,7 @@ class _DisconnectPacket(msgspec.Struct, rename="camel"):
 
 
 class _MqttDisconnectBody(msgspec.Struct, rename="camel"):
-    initiated_by_client: bool = False
+    initiated_by_client: bool | None = None
     disconnect_packet: _DisconnectPacket | None = None
 
 
@@ -195,16 +200,16 @@ class _DisconnectedBody(msgspec.Struct):
 
 
 class _GroupBody(msgspec.Struct):
-    group: str = ""
+    group: str | None = None
 
 
 BodyT = TypeVar("BodyT")
 
 
 def _decode(body: bytes, type_: type[BodyT]) -> BodyT:
-    """Read a JSON object, of which every field may be missing and any may be new; no body at all is an empty one."""
+    """Read a JSON object, of which every field may be missing or ``null`` and any may be new; so may the object be."""
     try:
-        return msgspec.json.decode(body or b"{}", type=type_)
+        return msgspec.json.decode(b"{}" if body.strip() in (b"", b"null") else body, type=type_)
     except _UNREADABLE as error:
         # What msgspec says names fields and types, and quotes nothing.
         raise RequestRefused(400, f"the body is not what the event has: {error}") from None
@@ -218,7 +223,10 @@ def _connect_request(body: bytes, mqtt: MqttSession | None, common: Mapping[str,
         query=_lists(content.query),
         headers=_lists(content.headers),
         subprotocols=content.subprotocols or [],
-        client_certificates=content.client_certificates or [],
+        client_certificates=[
+            ClientCertificate(thumbprint=each.thumbprint, content=each.content or "")
+            for each in content.client_certificates or []
+        ],
         mqtt=None if mqtt is None else _mqtt_connect(mqtt, content.mqtt or _MqttConnectBody()),
     )
 
@@ -271,7 +279,7 @@ def _mqtt_connect(session: MqttSession, body: _MqttConnectBody) -> MqttConnect:
     return MqttConnect(
         physical_connection_id=session.physical_connection_id,
         session_id=session.session_id,
-        protocol_version=body.protocol_version,
+        protocol_version=5 if body.protocol_version is None else body.protocol_version,
         username=body.username,
         password=body.password,
         clean_start=body.clean_start,
@@ -284,7 +292,7 @@ def _mqtt_disconnect(session: MqttSession, body: _MqttDisconnectBody) -> MqttDis
     return MqttDisconnect(
         physical_connection_id=session.physical_connection_id,
         session_id=session.session_id,
-        initiated_by_client=body.initiated_by_client,
+        initiated_by_client=bool(body.initiated_by_client),
         code=packet.code,
         user_properties=_read_properties(packet.user_properties),
     )
@@ -309,7 +317,7 @@ def _mqtt_refusal(protocol_version: int, reply: Reject) -> HttpAnswer:
 
 
 def _read_properties(properties: Sequence[_PropertyBody] | None) -> MqttProperties:
-    return tuple((each.name, each.value) for each in properties or ())
+    return tuple((each.name, each.value or "") for each in properties or ())
 
 
 def _written_properties(properties: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

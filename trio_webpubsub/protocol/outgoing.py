@@ -22,7 +22,7 @@ from .group_state import GroupStates
 from .invocations import Invocation, Invocations
 from .membership import Membership
 from .outgoing_streams import OutgoingStreams
-from .pending import MESSAGE_REFUSED, Done, Operation, PendingOperations, Purpose, Refused
+from .pending import MESSAGE_REFUSED, Done, Notice, Operation, PendingOperations, Purpose, Refused
 from .session_values import GroupRefused, Output, SessionSettings
 from .ticket import PendingOperation, TicketContents
 from .wire import Acknowledged
@@ -87,7 +87,7 @@ class Outgoing:
         invocation = self._invocations.start(now)
         try:
             message = msgspec.structs.replace(message, invocation_id=invocation.invocation_id)
-            invocation.frame = self._pending.encode(message)
+            invocation.frame = Notice(self._pending.encode(message))
         except BaseException:
             self._invocations.withdraw(invocation)
             raise
@@ -98,7 +98,7 @@ class Outgoing:
         """The caller of an invocation went away: it is not written any more, or else the service is told once."""
         frame = self._invocations.withdraw(invocation)
         if frame is not None and not self._pending.take_back(invocation.frame):
-            self._pending.post(frame)
+            self._pending.post(Notice(frame))
 
     def join(self, group: str) -> Operation:
         """Queue a join that makes ``group`` wanted for as long as it is pending, and for good when it succeeds."""
@@ -205,10 +205,11 @@ class Outgoing:
         outputs += self.streams.expire(now)
         for invocation in self._invocations.expire(now):
             outputs.append(invocation)
-            self._pending.post(self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id)))
+            cancellation = self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id))
+            self._pending.post(Notice(cancellation))
 
     def transport_ended(self, code: int | None, outputs: list[Output]) -> int:
-        """Throw away what was meant for the transport; gives the number of posts lost.
+        """Throw away what was meant for the transport; gives the number of sends lost of which nobody hears.
 
         Args:
             code: the service's close code, if the service ended it.

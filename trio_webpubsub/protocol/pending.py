@@ -91,6 +91,10 @@ class Operation:
     """Set by the shell: wakes the caller. The core never calls it."""
 
 
+class Notice(bytes):
+    """A post that is not missed: whoever waits for an invocation hears of its end, and it needs no cancelling then."""
+
+
 class PendingOperations:
     """All operations without an outcome, and the outbox of the present transport."""
 
@@ -305,8 +309,8 @@ class PendingOperations:
         return self._resolve(suspect, Refused(wire.WireError("MessageRefused", f"the service closed with {code}")))
 
     def transport_ended(self) -> int:
-        """Throw the outbox away. Gives the number of posts lost with it."""
-        lost = sum(isinstance(entry, bytes) for entry in self._outbox)
+        """Throw the outbox away. Gives the number of posts lost with it of which nobody hears."""
+        lost = sum(isinstance(entry, bytes) and not isinstance(entry, Notice) for entry in self._outbox)
         self._outbox.clear()
         self._in_flight.clear()
         self._delayed.clear()

@@ -177,26 +177,22 @@ class Requests:
         status: int | str = "no answer"
         started = trio.current_time()
         try:
-            with trio.fail_after(self._request_timeout):
+            with trio.move_on_after(self._request_timeout):
                 response = await self._exchange(request)
                 body = await read_body(response)
-            status = response.status_code
+                status = response.status_code
+                return response, body
+            raise trio.TooSlowError(f"no answer within {self._request_timeout:g} s")
         except _NOTHING_SENT as error:
-            raise ServiceUnreachable(self._reason(error), request_id=call.request_id) from error
+            raise ServiceUnreachable(_reason(error), request_id=call.request_id) from error
         except (httpx.HTTPError, httpx.StreamError, trio.TooSlowError) as error:
             kind = OutcomeUnknown if sent else ServiceUnreachable
-            raise kind(self._reason(error), request_id=call.request_id) from error
+            raise kind(_reason(error), request_id=call.request_id) from error
         finally:
             if logger.isEnabledFor(logging.DEBUG):
                 took = (trio.current_time() - started) * 1000
                 what = call.operation.method, call.operation.path, status, took, call.request_id
                 logger.debug("%s %s: %s, %.1f ms, request %s", *what)
-        return response, body
-
-    def _reason(self, error: Exception) -> str:
-        if isinstance(error, trio.TooSlowError):
-            return f"no answer within {self._request_timeout:g} s"
-        return str(error) or type(error).__name__
 
     def _all_headers(self, operation: Operation, extra: Headers) -> tuple[str, _RawHeaders]:
         """Give the id of a call, and all of its headers but those that differ from try to try."""
@@ -243,6 +239,10 @@ class _Call:
     tries: int = 0
     challenge: str = ""
     """What a 401 asks for."""
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _log_message(what: str, headers: httpx.Headers, body: bytes) -> None:
