@@ -8,7 +8,16 @@ import pytest
 import trio
 import trio.testing
 
+from trio_webpubsub.emulator import Emulator, open_emulator
+
 from .raw_service import RawService, raw_service
+
+
+@pytest.fixture
+async def emulator(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Emulator]:
+    """An emulator in memory on the virtual clock."""
+    async with open_emulator(in_memory=True) as emulator:
+        yield emulator
 
 
 @pytest.fixture

@@ -3,15 +3,72 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_webpubsub import AckTimeout, ConnectFailed, open_client
+from trio_webpubsub import AckTimeout, Client, ConnectFailed, SessionTicket, open_client
+from trio_webpubsub.emulator import Emulator
 
 from .raw_service import URL, RawService
+
+
+async def url_of(hub: str) -> str:
+    """A provider that still wants an argument."""
+    return URL.replace("chat", hub)
+
+
+async def urls() -> AsyncGenerator[str]:
+    """What is asked for one URL after the other, which no provider is."""
+    yield URL
+
+
+CONNECTION_STRING = "Endpoint=https://example.webpubsub.azure.com;AccessKey=canary;Version=1.0;"
+
+PLACES: list[tuple[Any, type[Exception], str]] = [
+    (None, TypeError, "the URL is a str or an async callable"),
+    (URL.encode(), TypeError, "the URL is a str or an async callable"),
+    ("", ValueError, "not a URL"),
+    ("localhost:8080", ValueError, "not a URL"),
+    (CONNECTION_STRING, ValueError, "this is a connection string, and a client takes the URL .*client_access_url"),
+    ("https://example.webpubsub.azure.com", ValueError, "starts with wss://, not https://.*client_access_url"),
+    ("wss://example.webpubsub.azure.com", ValueError, "names no hub"),
+    (URL.replace("localhost", "example.com"), ValueError, "in the clear; use wss://"),
+    (lambda: URL, TypeError, "an async callable .*; this callable gave 'str'"),
+    (url_of, TypeError, r"is called without arguments \(functools.partial binds some\).*'hub'"),
+    (urls, TypeError, "an async function, not an async generator"),
+]
+
+
+@pytest.mark.parametrize(("url", "error", "why"), PLACES, ids=range(len(PLACES)))
+async def test_a_wrong_url_is_told_with_what_is_right(
+    autojump_clock: MockClock, service: RawService, url: Any, error: type[Exception], why: str
+) -> None:
+    with pytest.raises(error, match=why) as caught:
+        async with open_client(url, connector=service.connector):
+            pytest.fail("there is no such place")
+    assert type(caught.value) is error
+    assert "canary" not in str(caught.value)
+    assert service.dials == 0
+
+
+async def test_a_refused_url_without_a_token_is_told(autojump_clock: MockClock, emulator: Emulator) -> None:
+    with pytest.raises(ConnectFailed, match="status 401; the URL has no access_token"):
+        async with open_client(emulator.client_url("chat").partition("?")[0], connector=emulator.connector):
+            pytest.fail("nobody comes in")
+
+
+async def test_a_refused_token_that_has_expired_is_told(autojump_clock: MockClock, emulator: Emulator) -> None:
+    url = emulator.client_url("chat", lifetime=60)
+    await trio.sleep(1000)
+    with pytest.raises(ConnectFailed, match="status 401; the token in the URL has expired"):
+        async with open_client(url, connector=emulator.connector):
+            pytest.fail("nobody comes in")
+
 
 OPTIONS: list[dict[str, Any]] = [
     {"ack_timeout": "3"},
@@ -25,11 +82,20 @@ OPTIONS: list[dict[str, Any]] = [
     {"ssl_context": True},
     {"proxy": 5},
     {"user_agent": 5},
+    {"auto_rejoin": "no"},
+    {"allow_insecure": "false"},
+    {"log_payloads": None},
+    {"headers": "X: 5"},
+    {"headers": None},
+    {"headers": ("X", "5")},
+    {"headers": [("X", "5", "6")]},
     {"headers": {"X": 5}},
     {"headers": [(5, "X")]},
     {"resume": b"{}"},
     {"resume": "ticket"},
     {"connector": 5},
+    {"connector": None},
+    {"connector": url_of},
     {"subprotocol": ["json"]},
 ]
 
@@ -51,6 +117,7 @@ SENDS: list[dict[str, Any]] = [
     {"ttl_seconds": -1},
     {"metadata": "x"},
     {"metadata": 5},
+    {"metadata": [("a", "b")]},
     {"metadata": {"a": 5}},
     {"retries": -1},
     {"retries": "3"},
@@ -110,6 +177,128 @@ async def test_a_buffer_is_a_number_of_messages(autojump_clock: MockClock, servi
     async with open_client(URL, connector=service.connector) as client:
         with pytest.raises((TypeError, ValueError), match="buffer"):
             client.messages(buffer=buffer)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "1", None, True, float("nan")])
+async def test_streams_have_a_number_of_seconds(autojump_clock: MockClock, service: RawService, seconds: Any) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        for open_them in (client.open_stream, client.group_streams):
+            with pytest.raises((TypeError, ValueError), match="idle_timeout is"):
+                open_them("g", idle_timeout=seconds)
+
+
+@pytest.mark.parametrize("stream_id", ["", b"", 0])
+async def test_a_stream_is_named_by_a_text(autojump_clock: MockClock, service: RawService, stream_id: Any) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        with pytest.raises((TypeError, ValueError), match="stream_id"):
+            client.open_stream("g", stream_id=stream_id)
+
+
+WRONG_GROUPS: list[Any] = [None, "", "  ", "a\nb", "g" * 1025, b"g", ["g"], "\ud800", 5]
+
+
+@pytest.mark.parametrize("group", WRONG_GROUPS, ids=lambda group: repr(group)[:10])
+async def test_a_wrong_group_is_told_by_whatever_takes_one(
+    autojump_clock: MockClock, service: RawService, group: Any
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        for call in (
+            client.join_group,
+            client.leave_group,
+            partial(client.send_to_group, data="hi"),
+            client.clear_group_state,
+            partial(client.set_group_state, state={}),
+        ):
+            with pytest.raises((TypeError, ValueError), match="group name"):
+                await call(group)
+        made: list[Callable[[Any], object]] = [client.open_stream, client.group_state]
+        if group is not None:  # which stands for every group
+            made += [client.group_messages, client.group_streams]
+        for make in made:
+            with pytest.raises((TypeError, ValueError), match="group name"):
+                make(group)
+
+
+@pytest.mark.parametrize("event", [None, "", "a b", "1", "e" * 129, b"e"])
+async def test_a_wrong_event_is_told(autojump_clock: MockClock, service: RawService, event: Any) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        for call in (partial(client.send_event, data="hi"), client.invoke_event):
+            with pytest.raises((TypeError, ValueError), match=r"an event name is a str|be an event name"):
+                await call(event)
+
+
+async def coroutine_function() -> str:
+    return "hi"
+
+
+WRONG_DATA: list[tuple[Any, str | None, str]] = [
+    (b"hi", "text", "data_type='binary' would take it"),
+    ({"a": 1}, "text", "data_type='json' would take it"),
+    (b"hi", "json", "data_type='binary' would take it"),
+    ("hi", "binary", "binary is sent from bytes, not from str"),
+    ("hi", "text/plain", "data_type is 'text/plain', which is none of 'json', 'text'"),
+    (coroutine_function, None, r"the data \(function\) has no form in JSON"),
+    (object(), None, r"the data \(object\) has no form in JSON"),
+    ((letter for letter in "hi"), None, r"the data \(generator\) has no form in JSON"),
+    (float("nan"), None, "holds NaN or Infinity"),
+]
+
+
+@pytest.mark.parametrize(("data", "data_type", "why"), WRONG_DATA, ids=range(len(WRONG_DATA)))
+async def test_data_that_cannot_be_sent_is_told(
+    autojump_clock: MockClock, service: RawService, data: Any, data_type: Any, why: str
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        for call in (client.send_to_group, client.send_event, client.invoke_event):
+            with pytest.raises((TypeError, ValueError), match=why):
+                await call("lobby", data, data_type=data_type)
+
+
+async def test_a_closed_subscription_says_so_whatever_is_tried(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        async with client.messages() as messages:
+            pass
+        for call in (messages.receive, messages.__anext__, messages.__aenter__, messages.batches().__anext__):
+            with pytest.raises(trio.ClosedResourceError, match=r"closed, by the end of its block or by close\(\)"):
+                await call()
+        with pytest.raises(trio.ClosedResourceError, match="by the end of its block"):
+            messages.receive_nowait()
+
+
+async def test_what_is_called_after_the_block_says_so(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with open_client(emulator.client_url("chat"), connector=emulator.connector) as client:
+        async with client.open_stream("lobby") as writer:
+            await writer.write("hi")
+        for late in (partial(writer.write, "hi"), writer.flush, partial(writer.abort, "Late")):
+            with pytest.raises(trio.ClosedResourceError, match="the stream was ended"):
+                await late()
+    for call in (
+        partial(client.join_group, "lobby"),
+        partial(client.leave_group, "lobby"),
+        partial(client.send_to_group, "lobby", "hi"),
+        partial(client.send_to_group, "lobby", "hi", ack=False),
+        partial(client.send_event, "e", "hi"),
+        partial(client.invoke_event, "e"),
+        partial(client.set_group_state, "lobby", {}),
+        client.detach,
+        client.group_messages("lobby").__aenter__,
+        client.open_stream("lobby").__aenter__,
+        client.group_state("lobby").__aenter__,
+    ):
+        with pytest.raises(trio.ClosedResourceError, match="the block was left"):
+            await call()
+
+
+def test_a_client_is_not_made_by_hand() -> None:
+    by_hand: Any = Client
+    with pytest.raises(TypeError, match=r"async with open_client\(url\) as client"):
+        by_hand(URL)
+
+
+@pytest.mark.parametrize("data", [None, "ticket", b"ticket", b"{}"])
+def test_what_is_no_ticket_is_told(data: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="ticket"):
+        SessionTicket.from_bytes(data)
 
 
 # Other people's connectors and streams
@@ -178,6 +367,15 @@ async def test_a_first_connector_that_raises_fails_the_opening(autojump_clock: M
         async with open_client(URL, connector=connector):
             pytest.fail("there is no connection")
     assert caught.value.__cause__ is error
+
+
+async def test_a_connector_that_is_not_async_fails_the_opening(autojump_clock: MockClock) -> None:
+    def connector(*_: object) -> Any:
+        return BrokenTls()
+
+    with pytest.raises(ConnectFailed, match="the connector is not async: it gave 'BrokenTls'"):
+        async with open_client(URL, connector=connector):
+            pytest.fail("there is no connection")
 
 
 async def test_a_connector_that_gives_no_stream_fails_the_opening(autojump_clock: MockClock) -> None:

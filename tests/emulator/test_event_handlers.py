@@ -702,7 +702,8 @@ async def test_hubs_without_handlers_of_their_own_have_the_default_ones(autojump
     [{"timeout": 0}, {"retry_delays": [-1]}, {"validation_timeout": -1}, {"answer_size": -1}, {"waiting_notices": -1}],
 )
 def test_limits_that_cannot_be_are_refused(limits: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="event handlers"):
+    (name,) = limits
+    with pytest.raises(ValueError, match=name):
         HandlerLimits(**limits)
 
 

@@ -262,7 +262,7 @@ async def test_other_client_protocols_have_addresses_of_their_own(emulator: Emul
     access = await service.client_access(client_protocol="mqtt")
     assert access.base_url.endswith("/clients/mqtt/hubs/chat")
     unheard_of: Any = "smoke signals"
-    with pytest.raises(ValueError, match="client_protocol is one of"):
+    with pytest.raises(ValueError, match="client_protocol is 'smoke signals', which is none of"):
         await service.client_access(client_protocol=unheard_of)
     with pytest.raises((ConnectFailed, ValueError)):
         async with open_client(access.url, connector=emulator.connector):

@@ -18,8 +18,8 @@ from trio_webpubsub.protocol.cloudevents_mqtt import MqttConnect, MqttDisconnect
 from trio_webpubsub.protocol.cloudevents_values import (
     Accept,
     ClientCertificate,
-    ConnectRequest,
     ConnectedEvent,
+    ConnectRequest,
     DisconnectedEvent,
     GroupJoinedEvent,
     GroupLeftEvent,
@@ -180,7 +180,7 @@ def test_replies_that_cannot_be_are_refused_where_they_are_made() -> None:
         Accept(roles=[""])
     with pytest.raises(ValueError, match="lone surrogate"):
         Accept(user_id="\ud800")
-    with pytest.raises(TypeError, match="groups takes several names"):
+    with pytest.raises(TypeError, match="groups takes several"):
         Accept(groups="lobby")
     with pytest.raises(TypeError, match="a subprotocol is a str, not int"):
         Accept(subprotocol=wrong)
@@ -327,13 +327,12 @@ def test_a_reply_with_metadata() -> None:
         (object(), TypeError),
         (float("nan"), ValueError),
         (Reply("x", data_type="binary"), TypeError),
-        (Reply("x", data_type="xml"), ValueError),
         (Reply("x", metadata={"k": "a\nb"}), ValueError),
         (b"x" * (MAX_ANSWER_SIZE + 1), ValueError),
         (Accept(user_id="ann"), TypeError),
         (Reply(Reject(403)), TypeError),
     ],
-    ids=["no JSON", "no number", "no bytes", "no data type", "no header", "too large", "an accept", "a reject"],
+    ids=["no JSON", "no number", "no bytes", "no header", "too large", "an accept", "a reject"],
 )
 def test_a_reply_that_cannot_be_sent(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):

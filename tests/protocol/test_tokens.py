@@ -79,7 +79,7 @@ def test_an_anonymous_client_token_says_no_more_than_it_must() -> None:
 
 @pytest.mark.parametrize("lifetime", [0, -1, math.nan, math.inf])
 def test_a_lifetime_is_positive(lifetime: float) -> None:
-    with pytest.raises(ValueError, match="positive number of seconds"):
+    with pytest.raises(ValueError, match="lifetime is"):
         client_access_token(KEY, audience=HUB, now=NOW, lifetime=lifetime)
 
 

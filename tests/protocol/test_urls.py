@@ -88,7 +88,7 @@ def test_a_url_without_path_is_an_address() -> None:
         ("//h/client/hubs/chat", "not a URL"),
         ("wss:/h/client/hubs/chat", "not a URL"),
         ("://h/client/hubs/chat", "not a URL"),
-        (f"Endpoint=https://h;AccessKey={SECRET};", "not a URL"),
+        (f"Endpoint=https://h;AccessKey={SECRET};", "a connection string"),
         ("https://h/client/hubs/chat", "starts with wss://, not https://"),
         ("HTTP://h/client/hubs/chat", "starts with ws://, not http://"),
         ("ftp://h/client/hubs/chat", "starts with wss:// or ws://"),
@@ -248,5 +248,5 @@ def test_other_client_protocols_have_paths_of_their_own() -> None:
     assert client_audience("https://x", "chat", "mqtt") == "https://x/clients/mqtt/hubs/chat"
     assert client_base_url("https://x", "chat", "socketio") == "wss://x/clients/socketio/hubs/chat"
     unheard_of: Any = "smoke signals"
-    with pytest.raises(ValueError, match="one of default, mqtt, socketio"):
+    with pytest.raises(ValueError, match="none of 'default', 'mqtt', 'socketio'"):
         client_audience("https://x", "chat", unheard_of)

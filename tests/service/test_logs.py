@@ -95,7 +95,7 @@ async def test_an_http_client_has_options_of_its_own(peer: Peer) -> None:
 
 async def test_an_http_client_is_one_of_httpx_for_async_code() -> None:
     wrong: Any = object()
-    with pytest.raises(TypeError, match=r"an httpx\.AsyncClient, not object"):
+    with pytest.raises(TypeError, match=r"an httpx\.AsyncClient or None; this is 'object'"):
         async with open_service(CONNECTION_STRING, "chat", http_client=wrong):
             pass
 

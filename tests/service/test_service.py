@@ -319,7 +319,7 @@ async def test_a_connectors_own_deadline_is_not_told_as_ours(autojump_clock: Moc
         raise AssertionError
 
     async with service_of(connector, request_timeout=7, retries=0) as service:
-        with pytest.raises(ServiceUnreachable, match="^TooSlowError"):
+        with pytest.raises(ServiceUnreachable, match="TooSlowError"):
             await service.send_to_all("hi")
 
 
@@ -414,8 +414,8 @@ async def test_after_the_block_calls_are_refused(autojump_clock: MockClock, peer
         (f"Endpoint=http://h;AccessKey={KEY}", "chat", {}, "not https"),
         (f"Endpoint=http://10.0.0.1:8080;AccessKey={KEY}", "chat", {}, "not https"),
         (CONNECTION_STRING, "", {}, "hub name"),
-        (CONNECTION_STRING, "chat", {"request_timeout": 0}, "positive number of seconds"),
-        (CONNECTION_STRING, "chat", {"request_timeout": math.nan}, "positive number of seconds"),
+        (CONNECTION_STRING, "chat", {"request_timeout": 0}, "request_timeout is"),
+        (CONNECTION_STRING, "chat", {"request_timeout": math.nan}, "request_timeout is"),
     ],
 )
 async def test_what_cannot_be_opened(connection_string: str, hub: str, options: dict[str, Any], why: str) -> None:

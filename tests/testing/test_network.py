@@ -113,7 +113,7 @@ async def test_of_disturbances_that_overlap_each_ends_in_its_time(autojump_clock
 
 
 async def test_nothing_at_all_is_no_slow_link(autojump_clock: MockClock) -> None:
-    with pytest.raises(ValueError, match="lets something through"), SimulatedNetwork().disturb(bytes_per_second=0):
+    with pytest.raises(ValueError, match="bytes_per_second is"), SimulatedNetwork().disturb(bytes_per_second=0):
         pass
 
 
@@ -201,7 +201,7 @@ async def test_a_cut_within_a_message(autojump_clock: MockClock, how: LinkCut) -
 
 
 async def test_no_bytes_are_taken_back(autojump_clock: MockClock) -> None:
-    with pytest.raises(ValueError, match="taken back"):
+    with pytest.raises(ValueError, match="after_bytes is"):
         SimulatedNetwork().cut(after_bytes=-1)
 
 

@@ -227,7 +227,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_callers_are_several() -> None:
-    with pytest.raises(TypeError, match="callers takes a list"):
+    with pytest.raises(TypeError, match="callers takes several"):
         verifier(callers=CALLER)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from ..protocol.arguments import checked_pairs
 from ..protocol.names import check_text
 from .version import VERSION
 
@@ -24,9 +25,9 @@ def checked_headers(headers: Headers) -> list[tuple[str, str]]:
 
     Raises:
         ValueError: one cannot; its value is not shown, it may be a secret.
-        TypeError: a name or value is not a ``str``.
+        TypeError: it is neither a mapping nor a sequence of pairs, or a name or value is not a ``str``.
     """
-    items = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+    items = checked_pairs("headers", headers)
     for name, value in items:
         check_text(name, "name of a header")
         if not _NAME.fullmatch(name):
@@ -41,8 +42,9 @@ def checked_user_agent(user_agent: str | None) -> str:
 
     Raises:
         ValueError: it cannot be sent.
+        TypeError: it is not a ``str``.
     """
-    agent = USER_AGENT if user_agent is None else user_agent
+    agent = USER_AGENT if user_agent is None else check_text(user_agent, "user_agent")
     if not _VALUE.fullmatch(agent):
         raise ValueError("user_agent holds characters that no header may hold")
     return agent.strip(_BLANKS)

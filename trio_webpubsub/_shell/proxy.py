@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
+from ..protocol.names import check_text
 from ..protocol.urls import is_loopback
 from .connector import Connector, connect_tcp, start_tls
 
@@ -32,7 +33,9 @@ class Proxy:
 
         Raises:
             ValueError: it is something else; the text shows nothing of it.
+            TypeError: it is not a ``str``.
         """
+        check_text(url, "proxy")
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             host, port = parts.hostname, parts.port

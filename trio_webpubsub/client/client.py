@@ -447,6 +447,5 @@ class Client(Previews):
 def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:
     if metadata is None:
         return None
-    metadata = dict(metadata)  # a copy, for the frame may have to be written anew
     check_metadata(metadata)
-    return metadata
+    return dict(metadata)  # a copy, for the frame may have to be written anew

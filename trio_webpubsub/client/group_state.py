@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
 
+from .._shell.blocks import block
 from ..errors import AckTimeout
 from ..protocol.group_state import ObservedGroup
 from ..protocol.messages import GroupStateChange, MemberState
@@ -88,7 +88,7 @@ class GroupState(Mapping[str, MemberState]):
             self._release(route)
 
 
-@asynccontextmanager
+@block("async with client.group_state(group) as members:")
 async def watching(core: Core, group: str) -> AsyncGenerator[GroupState, None]:
     """Watch the states in a group for as long as the block runs; see `Client.group_state`."""
     states = core.session.outgoing.states

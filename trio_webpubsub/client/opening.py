@@ -7,14 +7,16 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from types import NoneType
 
 import trio
 
+from .._shell.blocks import block
 from .._shell.connector import Connector, connect_tcp
 from .._shell.groups import leaves
 from .._shell.proxy import Proxy, ProxyConnector, connect_as_environment_says
 from ..errors import InternalError
+from ..protocol.arguments import check_callable, check_flags, check_number, check_type, kind_of
 from ..protocol.backoff import full_jitter
 from ..protocol.names import check_count
 from ..protocol.session import Session
@@ -43,7 +45,7 @@ def reconnect_delays() -> Iterator[float]:
     return full_jitter(random.random, base=0.5, cap=30.0)
 
 
-@asynccontextmanager
+@block("async with open_client(url) as client:")
 async def open_client(
     url: str | Callable[[], Awaitable[str]],
     *,
@@ -124,24 +126,26 @@ async def open_client(
     Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
     """
     urls = UrlSource(url, allow_insecure=allow_insecure)
-    _check_numbers(
-        recovery_timeout=recovery_timeout,
-        ack_timeout=ack_timeout,
-        connect_timeout=connect_timeout,
-        close_timeout=close_timeout,
-        keep_alive_interval=keep_alive_interval,
-        keep_alive_timeout=keep_alive_timeout,
-        max_pending_sends=max_pending_sends,
-        max_pending_bytes=max_pending_bytes,
-        max_message_size=max_message_size,
-    )
+    numbers = {
+        "recovery_timeout": recovery_timeout,
+        "ack_timeout": ack_timeout,
+        "connect_timeout": connect_timeout,
+        "close_timeout": close_timeout,
+        "keep_alive_interval": keep_alive_interval,
+        "keep_alive_timeout": keep_alive_timeout,
+        "max_pending_sends": max_pending_sends,
+        "max_pending_bytes": max_pending_bytes,
+        "max_message_size": max_message_size,
+    }
+    for name, value in numbers.items():
+        check_number(name, value)
     check_count("send_retries", send_retries)
-    _check_type("reconnect", reconnect, Callable, "a callable that gives an iterator, or None")
-    _check_type("ssl_context", ssl_context, ssl.SSLContext, "an ssl.SSLContext or None")
-    _check_type("proxy", proxy, str, "a str or None")
-    _check_type("user_agent", user_agent, str, "a str or None")
-    _check_type("resume", resume, SessionTicket, "a SessionTicket, which its from_bytes reads, or None")
-    _check_type("connector", connector, Callable, "an async callable")
+    check_flags(auto_rejoin=auto_rejoin, log_payloads=log_payloads)
+    if reconnect is not None and not callable(reconnect):
+        raise TypeError(f"reconnect is a callable that gives an iterator, or None; this is {kind_of(reconnect)}")
+    check_type("ssl_context", ssl_context, (ssl.SSLContext, NoneType), "an ssl.SSLContext or None")
+    check_type("resume", resume, (SessionTicket, NoneType), "a SessionTicket, which its from_bytes reads, or None")
+    check_callable("connector", connector, "host", "port", "ssl_context")
     extra_headers = handshake_headers(headers, user_agent)
     if proxy is not None:
         connector = ProxyConnector(Proxy.parse(proxy), connector)
@@ -251,21 +255,3 @@ def _what_comes_out(block_error: BaseException | None, defect: BaseException | N
 def _is_interrupt(error: BaseException) -> bool:
     """Whether it is `KeyboardInterrupt` or the like, which may strike in any task."""
     return not isinstance(error, Exception | BaseExceptionGroup | trio.Cancelled)
-
-
-def _check_numbers(**options: object) -> None:
-    for name, value in options.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise TypeError(f"{name} is a number, not {type(value).__name__!r}")
-        if not value > 0:
-            raise ValueError(f"{name} is {value}; it must be more than 0")
-
-
-def _check_type(name: str, value: object, kind: Any, wanted: str) -> None:
-    """Name an option that would fail in the background, where nobody could tell why.
-
-    Raises:
-        TypeError: it is neither of its type nor ``None``.
-    """
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{name} is {wanted}; this is {type(value).__name__!r}")

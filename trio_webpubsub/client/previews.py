@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal, overload
 
 from ..protocol import wire
+from ..protocol.arguments import check_number, check_type
 from ..protocol.messages import Gap, GroupMessage, SendResult
 from ..protocol.names import check_group, check_text
 from ..protocol.payloads import check_state
@@ -29,6 +30,7 @@ class Previews:
     """Streams and states of groups. The service may still change both."""
 
     def __init__(self, core: Core) -> None:
+        check_type("core", core, Core, "what open_client makes: async with open_client(url) as client")
         self._core = core
 
     def open_stream(
@@ -67,13 +69,12 @@ class Previews:
         Cancellation: On entry the opening is taken back. In the block the stream is ended with an error, which takes at
         most half a second. On leaving, what was written is still sent.
         """
-        if not 0.001 <= idle_timeout <= LONGEST_IDLE_TIMEOUT:
+        if not 0.001 <= check_number("idle_timeout", idle_timeout) <= LONGEST_IDLE_TIMEOUT:
             raise ValueError(f"idle_timeout is {idle_timeout}; it must be 0.001 to {LONGEST_IDLE_TIMEOUT} seconds")
         if stream_id is None:
             stream_id = str(uuid.uuid4())
-        elif not stream_id:
+        elif not check_text(stream_id, "stream_id"):
             raise ValueError("stream_id is empty")
-        check_text(stream_id, "stream_id")
         start = wire.StreamStart(stream_id, round(idle_timeout * 1000))
         opening = wire.OpenStream(group=check_group(group), stream=start, no_echo=bool(no_echo))
         return running_stream(self._core, opening, idle_timeout)
@@ -131,8 +132,7 @@ class Previews:
             ValueError: ``group`` is no group name, or an argument makes no sense.
         """
         check_buffer(buffer, "fragment")
-        if not idle_timeout > 0:
-            raise ValueError(f"idle_timeout is {idle_timeout}; it must be more than 0")
+        check_number("idle_timeout", idle_timeout)
         core = self._core
         route = StreamsRoute(
             buffer=buffer,

@@ -221,8 +221,12 @@ class Route(Generic[M]):
             self._count -= 1
         return self._messages.popleft()
 
-    def _raise_if_ended(self, end: type[Exception] = trio.EndOfChannel) -> None:
+    def raise_if_closed(self) -> None:
+        """Raise what every use of a closed subscription does."""
         if self.closed:
-            raise trio.ClosedResourceError
+            raise trio.ClosedResourceError("it was closed, by the end of its block or by close()")
+
+    def _raise_if_ended(self, end: type[Exception] = trio.EndOfChannel) -> None:
+        self.raise_if_closed()
         if self._ended:
             raise (self._error and self._error()) or end

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
+from .._shell.blocks import block
 from .._shell.groups import leaves
 from ..errors import StreamFailed, StreamLost
 from ..protocol import wire
@@ -186,7 +186,7 @@ class GroupStreamWriter:
         return self._stream.acknowledged + len(self._stream.fragments)
 
 
-@asynccontextmanager
+@block("async with client.open_stream(group) as stream:")
 async def running_stream(
     core: Core, opening: wire.OpenStream, idle_timeout: float
 ) -> AsyncGenerator[GroupStreamWriter, None]:

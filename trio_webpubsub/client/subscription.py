@@ -115,12 +115,14 @@ class Subscription(trio.abc.ReceiveChannel[M_co]):
 
         Raises:
             SendFailed: the service refused the join.
+            trio.ClosedResourceError: the subscription was closed; make a new one.
             Exception: as `Client.join_group` does.
 
         Cancellation: the join is undone.
         """
         if self._enter is not None:
             await self._join()
+        self._route.raise_if_closed()
         return self
 
     async def __aexit__(

@@ -6,6 +6,7 @@ data frames never go through it. Every failure to connect becomes one `ConnectFa
 
 from __future__ import annotations
 
+import inspect
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,10 +15,12 @@ from typing import Protocol
 import trio
 import trio_websocket
 
+from .._shell.clock import wall_time
 from .._shell.connector import Connector
 from .._shell.frame_stream import FrameStream, TransportEnded
 from .._shell.groups import forget_frames, leaves
 from ..errors import ConnectFailed
+from ..protocol.tokens import expires_at
 from ..protocol.urls import ClientUrl
 
 
@@ -145,7 +148,7 @@ async def open_transport(
     except BaseExceptionGroup as group:
         if opened:
             raise  # out of the block, or a defect
-        failure = _handshake_error(group, secure=url.secure)
+        failure = _handshake_error(group, url)
         if failure not in leaves(group):
             failure.__cause__ = group
             forget_frames(group)  # those of trio-websocket hold the URL, with the token in it
@@ -162,7 +165,10 @@ async def _dial(
         with trio.fail_at(deadline):
             if url.secure and ssl_context is None:
                 ssl_context = ssl.create_default_context()
-            return _checked(await connector(url.host, url.port, ssl_context if url.secure else None))
+            connecting = connector(url.host, url.port, ssl_context if url.secure else None)
+            if not inspect.isawaitable(connecting):
+                raise ConnectFailed(f"the connector is not async: it gave {type(connecting).__name__!r}")
+            return _checked(await connecting)
     except ssl.SSLError as error:
         reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason or str(error)
         raise ConnectFailed(f"TLS with {url.host} failed: {reason}") from error
@@ -188,7 +194,7 @@ def _reason(error: OSError) -> str:
     return (isinstance(cause, OSError) and cause.strerror) or error.strerror or str(error)
 
 
-def _handshake_error(group: BaseExceptionGroup[BaseException], *, secure: bool) -> BaseException:
+def _handshake_error(group: BaseExceptionGroup[BaseException], url: ClientUrl) -> BaseException:
     """Choose what to raise for the failures of trio-websocket's tasks and of our wait for them."""
     errors = list(leaves(group))
     for error in errors:
@@ -199,7 +205,8 @@ def _handshake_error(group: BaseExceptionGroup[BaseException], *, secure: bool) 
             case ConnectFailed():
                 return error
             case trio_websocket.ConnectionRejected(status_code=status):
-                return ConnectFailed(f"the service refused the handshake with status {status}", status=status)
+                why = _token_trouble(url) if status == 401 else ""
+                return ConnectFailed(f"the service refused the handshake with status {status}{why}", status=status)
             case trio.TooSlowError():
                 return ConnectFailed("the service did not answer the handshake in time")
             case TransportEnded(__cause__=ssl.SSLError() as cause):
@@ -207,8 +214,16 @@ def _handshake_error(group: BaseExceptionGroup[BaseException], *, secure: bool) 
             case TransportEnded(reason=reason):
                 # A service that refuses a client certificate ends the connection behind the handshake of TLS 1.3, and
                 # whether its alert is still seen is a matter of luck.
-                hint = "; over TLS, the reason may be the client certificate" if secure else ""
+                hint = "; over TLS, the reason may be the client certificate" if url.secure else ""
                 return ConnectFailed(f"{reason or 'the connection ended during the handshake'}{hint}")
             case _:
                 pass
     return ConnectFailed(f"the service's answer to the handshake makes no sense: {type(errors[0]).__name__}")
+
+
+def _token_trouble(url: ClientUrl) -> str:
+    """Say what can be seen of a token that was refused."""
+    if url.access_token is None:
+        return "; the URL has no access_token"
+    expiry = expires_at(url.access_token)
+    return "; the token in the URL has expired" if expiry is not None and expiry <= wall_time() else ""

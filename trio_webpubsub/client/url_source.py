@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from ..errors import ConnectFailed
+from ..protocol.arguments import check_callable, check_flags
 from ..protocol.urls import ClientUrl, is_loopback
 
 _WANTED = (
@@ -33,6 +34,9 @@ class UrlSource:
             if inspect.iscoroutine(source):
                 source.close()
             raise TypeError(f"{_WANTED}; this is {type(source).__name__!r}")
+        if not isinstance(source, str):
+            check_callable("the URL callable", source)
+        check_flags(allow_insecure=allow_insecure)
         self._allow_insecure = allow_insecure
         self._source = self.parse(source) if isinstance(source, str) else source
 
@@ -57,8 +61,8 @@ class UrlSource:
                 if not inspect.isawaitable(awaitable):
                     raise _NotAsync(f"{_WANTED}; this callable gave {type(awaitable).__name__!r}, not an awaitable")
                 url = await awaitable
-        except _NotAsync:
-            raise
+        except _NotAsync as error:
+            raise TypeError(str(error)) from None
         except Exception as error:  # the user's code may raise anything; it is one more way not to connect
             raise ConnectFailed(f"the URL callable raised {type(error).__name__}") from error
         if scope.cancelled_caught:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
+from ..protocol.names import check_text
+
 
 class SelfMadeCertificate:
     """A certificate for this machine, and the authority that vouches for it; both are known to nobody else.
@@ -25,7 +27,12 @@ class SelfMadeCertificate:
 
         Raises:
             ImportError: the extra ``tls`` is not installed.
+            ValueError: a host is empty.
+            TypeError: a host is not a ``str``.
         """
+        for host in hosts:
+            if not check_text(host, "host"):
+                raise ValueError("a host is empty")
         try:
             import trustme
         except ImportError as error:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from types import NoneType
+from typing import TypedDict, Unpack, get_args
 
 import httpx
 import trio
 
+from .._shell.blocks import block
 from .._shell.clock import wall_time
 from .._shell.connector import Connector, connect_tcp
 from .._shell.http import ConnectorTransport
 from .._shell.randomness import ByteSource, system_bytes
-from ..listener import Limits, Listener, Request, Response
-from ..protocol.names import check_access_key, check_hub
+from ..listener import Limits, Listener, Request, Response, check_server_context
+from ..protocol.arguments import check_callable, check_choice, check_flags, check_number, check_several, check_type
+from ..protocol.names import check_access_key, check_count, check_hub, check_text
 from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
 from .directory import OWNER, Directory, DirectoryRole
@@ -134,7 +136,9 @@ class Emulator(Faults):
 
         Raises:
             ConnectionRefusedError: connections are not taken.
+            TypeError: it is no stream.
         """
+        check_type("stream", stream, trio.abc.Stream, "a trio.abc.Stream")
         self._accept(stream)
 
     def credential(self, role: DirectoryRole = OWNER) -> Callable[[], Awaitable[str]]:
@@ -144,7 +148,11 @@ class Emulator(Faults):
 
         Args:
             role: ``"Web PubSub Service Owner"`` may do everything, ``"Web PubSub Service Reader"`` only look.
+
+        Raises:
+            ValueError: there is no such role.
         """
+        check_choice("role", role, get_args(DirectoryRole))
         return self._directory.credential(role)
 
     # Looks inside
@@ -190,7 +198,7 @@ class Emulator(Faults):
         self._switchboard.record.clear()
 
 
-@asynccontextmanager
+@block("async with open_emulator() as emulator:")
 async def open_emulator(
     *,
     host: str = "127.0.0.1",
@@ -246,21 +254,31 @@ async def open_emulator(
         OSError: it cannot listen at ``host`` and ``port``.
         ValueError: the port is none; or a key is empty or has white space around it, or is the default one, which
             everybody knows, where other machines could connect; or a hub cannot be called that.
+        TypeError: an option is of the wrong type.
         RuntimeError: an event handler's app cannot start up.
 
     Cancellation: clients have ``close_timeout`` to go.
     """
-    if not 0 <= port <= 65_535:
-        # The system would take the rest of a division without a word.
-        raise ValueError(f"a port is a number from 0 to 65535, not {port}")
+    check_text(host, "host")
+    check_count("port", port, 65_535)  # of more the system would take the rest of a division without a word
+    check_flags(
+        in_memory=in_memory, connected_after_recovery=connected_after_recovery, drop_failed_events=drop_failed_events
+    )
+    check_server_context(ssl_context)
+    check_callable("handler_connector", handler_connector, "host", "port", "ssl_context")
+    check_type("limits", limits, (HubLimits, NoneType), "HubLimits(...) or None")
+    check_type("handler_limits", handler_limits, (HandlerLimits, NoneType), "HandlerLimits(...) or None")
+    check_type("listener_limits", listener_limits, (Limits, NoneType), "Limits(...) or None")
+    check_count("kept_messages", kept_messages)
+    check_count("kept_bytes", kept_bytes)
+    check_number("close_timeout", close_timeout, zero=True)
     keys = [access_key] if secondary_key is None else [access_key, secondary_key]
     for key in keys:
         check_access_key(key)
     if DEFAULT_ACCESS_KEY in keys and not in_memory and not is_loopback(host):
         raise ValueError(f"everybody knows the default access key: give another one to listen on {host}")
-    if isinstance(anonymous_hubs, str):
-        raise TypeError("anonymous_hubs takes several names, so a list and not one str")
-    without_token = frozenset(name if name == "*" else check_hub(name).lower() for name in anonymous_hubs)
+    names = check_several("anonymous_hubs", anonymous_hubs)
+    without_token = frozenset(name if name == "*" else check_hub(name).lower() for name in names)
     table = HandlerTable(event_handlers)
     sockets: list[trio.SocketListener] = []
     if in_memory:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import trio
 
 from ..listener import Listener, ServerWebSocket
+from ..protocol.arguments import check_choice, check_flags, check_number, check_status
 from ..protocol.names import check_count, check_hub
 from ..protocol.wire import WireError
 from .handshake import HandshakeRefused
@@ -91,7 +92,7 @@ class Faults:
 
         Raises:
             LookupError: there is no such connection, or it has no WebSocket at present.
-            ValueError: ``after_bytes`` is negative.
+            ValueError: ``after_bytes`` is negative, or there is no such way to cut.
         """
         _cut(self._websocket(connection_id), how, after_bytes)
 
@@ -99,8 +100,9 @@ class Faults:
         """Cut the WebSockets of all connections of all hubs; ``after_bytes`` counts for each of them.
 
         Raises:
-            ValueError: ``after_bytes`` is negative.
+            ValueError: ``after_bytes`` is negative, or there is no such way to cut.
         """
+        check_choice("how", how, get_args(Cut))
         for link in list(self._switchboard.links.values()):
             _cut(link.websocket, how, after_bytes)
 
@@ -117,8 +119,7 @@ class Faults:
             LookupError: there is no such connection, or it has no WebSocket at present.
             ValueError: nothing at all would get through, for which there is `cut`.
         """
-        if not bytes_per_second > 0:
-            raise ValueError("a slow link lets something through")
+        check_number("bytes_per_second", bytes_per_second)
         slow_down = (self._listener if connection_id is None else self._websocket(connection_id)).slow_down
         before = self._listener.bytes_per_second
         slow_down(bytes_per_second)
@@ -277,6 +278,7 @@ class Faults:
         Args:
             keep_state: whether the reliable sessions outlive it.
         """
+        check_flags(keep_state=keep_state)
         if not keep_state:
             self.forget_all_sessions()
         self._listener.reset_all()
@@ -312,12 +314,12 @@ class Faults:
 
 
 def _cut(websocket: ServerWebSocket, how: Cut, after_bytes: int) -> None:
-    if after_bytes < 0:
-        raise ValueError(f"after_bytes is {after_bytes}, and no bytes are taken back")
+    check_choice("how", how, get_args(Cut))
+    check_count("after_bytes", after_bytes)
     faults = {"reset": websocket.abort, "eof": websocket.end, "silence": websocket.silence}
     websocket.after_sending(after_bytes, faults[how])
 
 
 def _check_status(status: int | None) -> None:
-    if status is not None and not 400 <= status <= 599:
-        raise ValueError(f"a handshake is rejected with a status from 400 to 599, not {status}")
+    if status is not None:
+        check_status(status, "a handshake is rejected")

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import httpx
 
+from ..protocol.arguments import check_number, check_several, kind_of
 from ..protocol.cloudevents import MAX_ANSWER_SIZE
 from ..protocol.cloudevents_service import (
     EVENT_TIMEOUT,
@@ -16,7 +17,7 @@ from ..protocol.cloudevents_service import (
     VALIDATION_TIMEOUT,
     event_url,
 )
-from ..protocol.names import check_event, check_hub
+from ..protocol.names import check_event, check_hub, check_text
 from ..protocol.urls import Address
 from .hub import Notice
 
@@ -63,7 +64,7 @@ class EventHandler:
     """An ASGI app in this process, which is called instead of the URL's host."""
 
     def __post_init__(self) -> None:
-        url = event_url(self.url_template, hub="hub", event="event")
+        url = event_url(check_text(self.url_template, "URL"), hub="hub", event="event")
         Address.parse(url)
         try:
             httpx.Request("POST", url)
@@ -75,7 +76,7 @@ class EventHandler:
             if name != "*":
                 check_event(name)
         for chosen, known in ((self.system_events, SYSTEM_EVENTS), (self.group_events, GROUP_EVENTS)):
-            if isinstance(chosen, str) or not set(chosen) <= set(known):
+            if isinstance(chosen, str) or not set(check_several("events", chosen)) <= set(known):
                 raise ValueError(f"these events are some of {', '.join(known)}, in a list")
 
     def takes_user_event(self, event: str) -> bool:
@@ -92,7 +93,11 @@ class EventHandler:
         return event_url(self.url_template, hub=hub, event=event)
 
     def _user_events(self) -> list[str]:
-        return [name for part in self.user_events.split(",") if (name := part.strip().lower())]
+        return [
+            name
+            for part in check_text(self.user_events, "list of user events").split(",")
+            if (name := part.strip().lower())
+        ]
 
 
 EventHandlers: TypeAlias = Mapping[str, Sequence[EventHandler | App]] | Sequence[EventHandler | App]
@@ -121,11 +126,12 @@ class HandlerLimits:
     """Events of one connection that wait to be told; of more, only the last one, ``disconnected``, is told."""
 
     def __post_init__(self) -> None:
-        times = (self.timeout, self.validation_timeout, self.validation_interval)
-        if not all(time > 0 for time in times) or not all(delay >= 0 for delay in self.retry_delays):
-            raise ValueError("the times of event handlers are above 0, and the delays before retries not below")
-        if self.answer_size < 0 or self.waiting_notices < 0:
-            raise ValueError("the limits of event handlers are not below 0")
+        for name in ("timeout", "validation_timeout", "validation_interval"):
+            check_number(name, getattr(self, name))
+        for delay in check_several("retry_delays", self.retry_delays):
+            check_number("retry_delays", delay, zero=True)
+        for name in ("answer_size", "waiting_notices"):
+            check_number(name, getattr(self, name), zero=True)
 
 
 class HandlerTable:
@@ -136,10 +142,13 @@ class HandlerTable:
 
         Raises:
             ValueError: no hub can be called that.
+            TypeError: these are no lists of handlers and apps.
         """
         by_hub = handlers if isinstance(handlers, Mapping) else {EVERY_HUB: handlers}
         self._hubs: dict[str, list[EventHandler]] = {
-            name if name == EVERY_HUB else check_hub(name).lower(): [_handler(each) for each in several]
+            name if name == EVERY_HUB else check_hub(name).lower(): [
+                _handler(each) for each in check_several("event_handlers", several)
+            ]
             for name, several in by_hub.items()
         }
 
@@ -173,6 +182,9 @@ class HandlerTable:
 
 
 def _handler(handler: EventHandler | App) -> EventHandler:
-    return (
-        handler if isinstance(handler, EventHandler) else EventHandler(APP_URL, group_events=GROUP_EVENTS, app=handler)
-    )
+    if isinstance(handler, EventHandler):
+        return handler
+    app: object = handler
+    if isinstance(app, type) or not callable(app):
+        raise TypeError(f"an event handler is an EventHandler(url) or an ASGI app, not {kind_of(app)}")
+    return EventHandler(APP_URL, group_events=GROUP_EVENTS, app=handler)

@@ -1,7 +1,16 @@
 """HTTP and WebSocket on one port, over any trio stream: TCP, TLS or memory."""
 
-from .listener import Listener, open_listeners
+from .listener import Listener, check_server_context, open_listeners
 from .values import Limits, Request, Response
 from .websocket import ServerWebSocket, WebSocketRequest
 
-__all__ = ["Limits", "Listener", "Request", "Response", "ServerWebSocket", "WebSocketRequest", "open_listeners"]
+__all__ = [
+    "Limits",
+    "Listener",
+    "Request",
+    "Response",
+    "ServerWebSocket",
+    "WebSocketRequest",
+    "check_server_context",
+    "open_listeners",
+]

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import trio
 
 from .._shell.connector import Connector
 from .._shell.frame_stream import TransportEnded
 from .._shell.memory import memory_stream_pair
+from ..protocol.arguments import check_type
 from .cuttable import CuttableStream
 from .http import HttpConnection, Refused
 from .values import Limits, Request, Response
@@ -32,6 +33,20 @@ _FAILED = Refused(500).response
 
 # What is logged says nothing of the request: its URL and headers may hold tokens.
 _logger = logging.getLogger(__name__)
+
+
+def check_server_context(ssl_context: object) -> None:
+    """Refuse a context with which no server can speak TLS.
+
+    Raises:
+        TypeError: it is neither a context nor ``None``.
+        ValueError: it is one for clients.
+    """
+    if ssl_context is None:
+        return
+    check_type("ssl_context", ssl_context, ssl.SSLContext, "an ssl.SSLContext or None")
+    if cast("ssl.SSLContext", ssl_context).protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("ssl_context is for clients; ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) makes others")
 
 
 async def open_listeners(

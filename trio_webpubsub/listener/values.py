@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+from ..protocol.arguments import check_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a peer may do. Sizes are in bytes, times in seconds."""
+    """What a peer may do. Sizes are in bytes, times in seconds.
+
+    Raises:
+        ValueError: one is below 0.
+        TypeError: one is no number.
+    """
 
     connections: int = 20_000
     """At once, of all peers together; one more is answered with 503."""
@@ -30,6 +37,10 @@ class Limits:
     """Of silence on a WebSocket that is read from, before a ping; after as long again the peer is cut off."""
     close_timeout: float = 2.0
     """For a peer to take part in closing; then the connection is closed without it."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check_number(each.name, getattr(self, each.name), zero=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from .arguments import check_several
 from .errors import InvalidPayload
 from .json_upstream import check_json
 from .payloads import check_metadata, data_of
@@ -166,9 +167,9 @@ def check_texts(texts: Iterable[object], argument: str) -> tuple[str, ...]:
         TypeError: They are not texts, or are one text and not several.
         ValueError: One is empty.
     """
-    several = () if isinstance(texts, str) else tuple(texts)
+    several = check_several(argument, texts)
     good = tuple(text for text in several if isinstance(text, str))
-    if isinstance(texts, str) or len(good) < len(several):
+    if len(good) < len(several):
         raise TypeError(f"{argument} takes a list of str")
     if not all(good):
         raise ValueError(f"an empty text is not one of {argument}")

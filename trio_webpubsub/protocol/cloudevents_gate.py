@@ -17,7 +17,7 @@ import msgspec
 
 from . import cloudevents as ce
 from .cloudevents import HttpAnswer
-from .names import check_access_key, check_hub
+from .names import check_access_key, check_hub, check_text
 
 Kind: TypeAlias = Literal["connect", "connected", "disconnected", "user", "joined", "left"]
 
@@ -80,7 +80,7 @@ class EventGate:
             TypeError: One text where a list of texts is expected.
         """
         self._hub = check_hub(hub).lower()
-        self._prefix = _prefix(path.replace("{hub}", hub))
+        self._prefix = _prefix(check_text(path, "path").replace("{hub}", hub))
         self._keys = [check_access_key(key) for key in ce.check_texts(access_keys, "access_keys")]
         self._origins = None if allowed_origins is None else _origins(allowed_origins)
 

@@ -54,6 +54,9 @@ class MqttMessage(MqttSession, frozen=True, kw_only=True):
     """Each name once: they come as headers."""
 
 
+MOST_MQTT_CODE = 0xFF
+"""A code is one byte."""
+
 _STATUS_OF_V3_CODE: Mapping[int, int] = {1: 400, 2: 400, 3: 503, 4: 401, 5: 401}
 _STATUS_OF_V5_CODE: Mapping[int, int] = {
     **dict.fromkeys((0x81, 0x83, 0x84, 0x85, 0x8C, 0x90, 0x95, 0x99, 0x9A, 0x9B), 400),

@@ -6,17 +6,20 @@ the headers of the request, which may hold a token.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import msgspec
 
-from .cloudevents_mqtt import MqttConnect, MqttDisconnect, MqttMessage, MqttSession, status_of_mqtt_code
+from .arguments import check_choice, check_several, check_status, check_type, checked_pairs
+from .cloudevents_mqtt import MOST_MQTT_CODE, MqttConnect, MqttDisconnect, MqttMessage, MqttSession, status_of_mqtt_code
 from .connection_state import ConnectionState, StoredState
 from .errors import InvalidPayload
-from .names import check_group, check_text
+from .messages import DataType
+from .names import check_count, check_group, check_text
+from .payloads import check_metadata
 
 T = TypeVar("T")
 
@@ -176,9 +179,9 @@ class Accept:
     def __post_init__(self) -> None:
         if self.user_id is not None:
             check_text(self.user_id, "user id")
-        for group in _several(self.groups, "groups"):
+        for group in () if self.groups is None else check_several("groups", self.groups):
             check_group(group)
-        for role in _several(self.roles, "roles"):
+        for role in () if self.roles is None else check_several("roles", self.roles):
             if not check_text(role, "role"):
                 raise ValueError("a role cannot be empty")
         if self.subprotocol is not None:
@@ -191,7 +194,8 @@ class Reject:
     """The reply that does not let a client connect.
 
     Raises:
-        ValueError: The status does not refuse anything.
+        ValueError: The status does not refuse anything, or MQTT has no such code.
+        TypeError: A value is of the wrong type.
     """
 
     status: int = 401
@@ -206,9 +210,10 @@ class Reject:
     """For the CONNACK packet of MQTT 5.0."""
 
     def __post_init__(self) -> None:
-        if not 400 <= self.status <= 599:
-            raise ValueError(f"a client is rejected with a status from 400 to 599, not {self.status}")
+        check_status(self.status, "a client is rejected")
         check_text(self.reason, "reason")
+        if self.mqtt_code is not None:
+            check_count("mqtt_code", self.mqtt_code, MOST_MQTT_CODE)
         _check_properties(self.mqtt_user_properties)
 
     @classmethod
@@ -220,7 +225,7 @@ class Reject:
             reason: For MQTT 5.0's reason string.
             user_properties: For MQTT 5.0.
         """
-        status = status_of_mqtt_code(code)
+        status = status_of_mqtt_code(check_count("code", code, MOST_MQTT_CODE))
         return cls(status, reason, mqtt_code=code, mqtt_user_properties=user_properties)
 
 
@@ -229,6 +234,10 @@ class Reply:
     """What a client gets for its event, where the type of the value alone does not say it.
 
     An empty text and no bytes at all are no message: nothing is sent for them.
+
+    Raises:
+        ValueError: There is no such data type, or metadata cannot be like that.
+        TypeError: Metadata or properties are no mapping.
     """
 
     data: Any = None
@@ -242,14 +251,19 @@ class Reply:
     mqtt_user_properties: Mapping[str, str] | None = None
     """Attached to the message for an MQTT client; names travel in lower case."""
 
-
-def _several(values: Iterable[str] | None, argument: str) -> Iterable[str]:
-    if isinstance(values, str):
-        raise TypeError(f"{argument} takes several names, so a list and not one str")
-    return values or ()
+    def __post_init__(self) -> None:
+        if self.data_type is not None:
+            check_choice("data_type", self.data_type, get_args(DataType))
+        if self.metadata is not None:
+            check_metadata(self.metadata)
+        if self.mqtt_user_properties is not None:
+            check_type("mqtt_user_properties", self.mqtt_user_properties, Mapping, "a mapping of str to str")
+            _check_properties(list(self.mqtt_user_properties.items()))
 
 
 def _check_properties(properties: Sequence[tuple[str, str]]) -> None:
-    for name, value in properties:
+    if isinstance(properties, Mapping):
+        raise TypeError("mqtt_user_properties are pairs, since a name may be there more than once; not a mapping")
+    for name, value in checked_pairs("mqtt_user_properties", properties):
         check_text(name, "name of an MQTT property")
         check_text(value, "value of an MQTT property")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from .names import check_text
 from .urls import Address
 
+_FORM = "it reads Endpoint=https://...;AccessKey=...;"
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionString:
@@ -38,14 +40,14 @@ class ConnectionString:
                 continue
             name, equals, value = part.partition("=")
             if not equals:
-                raise ValueError(f"part {number} of the connection string is not of the form Key=Value")
+                raise ValueError(f"part {number} of the connection string is not of the form Key=Value: {_FORM}")
             key = name.strip().lower()
             if key in values:
                 raise ValueError(f"part {number} of the connection string repeats a key")
             values[key] = value.strip()
         for key, name in (("endpoint", "Endpoint"), ("accesskey", "AccessKey")):
             if not values.get(key):
-                raise ValueError(f"the connection string has no {name}")
+                raise ValueError(f"the connection string has no {name}: {_FORM}")
         return cls(_endpoint(values["endpoint"], values.get("port")), values["accesskey"])
 
 

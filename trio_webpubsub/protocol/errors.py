@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .arguments import check_status, check_type
+
 
 class WebPubSubError(Exception):
     """The root of all errors of this library, trio's own and wrong arguments (``ValueError``, ``TypeError``) apart."""
@@ -61,9 +63,10 @@ class EventRejected(WebPubSubError):
 
         Raises:
             ValueError: The status does not refuse anything.
+            TypeError: The status is no whole number, or the message no ``str``.
         """
-        if not 400 <= status <= 599:
-            raise ValueError(f"an event is refused with a status from 400 to 599, not {status}")
+        check_status(status, "an event is refused")
+        check_type("message", message, str, "a str")
         super().__init__(message or f"refused with {status}")
         self.status = status
         self.message = message

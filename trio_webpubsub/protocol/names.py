@@ -76,8 +76,8 @@ def check_event(name: str) -> str:
     return name
 
 
-def check_count(name: str, value: object, most: int | None = None) -> int:
-    """Give ``value`` back if it is a whole number from 0 to ``most``.
+def check_count(name: str, value: object, most: int | None = None, *, least: int = 0) -> int:
+    """Give ``value`` back if it is a whole number from ``least`` to ``most``.
 
     Raises:
         ValueError: it is another number; the text names it.
@@ -85,8 +85,8 @@ def check_count(name: str, value: object, most: int | None = None) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} is a whole number, not {type(value).__name__!r}")
-    if value < 0 or (most is not None and value > most):
-        raise ValueError(f"{name} is {value}; it must be {'0 or more' if most is None else f'0 to {most}'}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} is {value}; it must be {least} {'or more' if most is None else f'to {most}'}")
     return value
 
 
@@ -118,14 +118,16 @@ def check_access_key(key: str) -> str:
     """Give ``key`` back if it can be an access key.
 
     Raises:
-        ValueError: it is empty, or has white space around it, such as the line end of the file that it was read from:
-            it would sign, and fit nothing. The text does not show it.
+        ValueError: it is empty, or a connection string, or has white space around it, such as the line end of the file
+            that it was read from: it would sign, and fit nothing. The text does not show it.
         TypeError: it is not a ``str``.
     """
     if not check_text(key, "access key"):
         raise ValueError("an access key is empty")
     if key != key.strip():
         raise ValueError("an access key has white space around it, such as the line end of a file; strip that")
+    if "accesskey=" in key.lower():
+        raise ValueError("an access key is the key alone; this is a connection string")
     return key
 
 
@@ -137,7 +139,7 @@ def check_text(value: object, kind: str) -> str:
         TypeError: it is not a ``str``.
     """
     if not isinstance(value, str):
-        raise TypeError(f"a {kind} is a str, not {type(value).__name__}")
+        raise TypeError(f"{'an' if kind[0] in 'aeio' else 'a'} {kind} is a str, not {type(value).__name__}")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError(f"the {kind} holds a lone surrogate, which no encoding can carry")
     return value

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from .arguments import check_choice, check_several, checked_pairs, kind_of
 from .filters import check_filter
 from .names import MAX_TTL_SECONDS, check_connection_id, check_group, check_hub, check_text, check_user_id
 from .payloads import check_metadata
@@ -295,8 +296,8 @@ def generate_client_token(
     query: list[tuple[str, str]] = []
     if user_id is not None:
         query.append(("userId", check_user_id(user_id)))
-    query += [("role", check_role(role)) for role in _several(roles, "roles")]
-    query += [("group", check_group(group)) for group in _several(groups, "groups")]
+    query += [("role", check_role(role)) for role in check_several("roles", roles)]
+    query += [("group", check_group(group)) for group in check_several("groups", groups)]
     query.append(("minutesToExpire", str(-(-check_lifetime(lifetime) // timedelta(minutes=1)))))
     if client_protocol == "mqtt":  # the specification knows nothing for Socket.IO, which needs nothing said
         query.append(("clientType", "MQTT"))
@@ -307,14 +308,26 @@ def any_request(
     method: str, path: str, params: Mapping[str, str] | Sequence[tuple[str, str]], content: str | bytes
 ) -> Operation:
     """A request that has no function here; ``path`` is percent-encoded, a ``str`` as ``content`` becomes UTF-8."""
-    if not re.fullmatch("[A-Za-z]{1,20}", method):
-        raise ValueError("a method is a word")
-    if not re.fullmatch(r"/[!-\"$->@-~]*", path) or {".", ".."} & set(path.split("/")):
-        raise ValueError("a path starts with a slash, is percent-encoded, and has neither query nor dots to climb with")
+    if not re.fullmatch("[A-Za-z]{1,20}", check_text(method, "method")):
+        raise ValueError("a method is a word, such as GET; the path comes behind it")
+    if not re.fullmatch(r"/[!-\"$->@-~]*", check_text(path, "path")) or {".", ".."} & set(path.split("/")):
+        raise ValueError(
+            "a path starts with a slash, is percent-encoded, has no query (that is params) and no dots to climb with"
+        )
     repeatable = method.upper() in ("GET", "HEAD", "PUT", "DELETE")
-    pairs = params.items() if isinstance(params, Mapping) else params
-    query = tuple((check_text(name, "parameter"), check_text(value, "parameter")) for name, value in pairs)
-    body = check_text(content, "content").encode() if isinstance(content, str) else bytes(memoryview(content))
+    query = tuple(
+        (check_text(name, "name in params"), check_text(value, "value in params"))
+        for name, value in checked_pairs("params", params)
+    )
+    if isinstance(content, str):
+        body = check_text(content, "content").encode()
+    else:
+        try:
+            body = bytes(memoryview(content))
+        except TypeError:
+            raise TypeError(
+                f"content is a str or bytes-like, not {kind_of(content)}; JSON is for you to write"
+            ) from None
     return Operation(name="request", method=method.upper(), path=path, query=query, body=body, repeatable=repeatable)
 
 
@@ -356,7 +369,7 @@ def _metadata_value(key: str, value: str) -> str:
 
 
 def _bulk(name: str, hub: str, action: str, groups: Iterable[str], filter: str | None) -> Operation:
-    content: dict[str, Any] = {"groups": [check_group(group) for group in _several(groups, "groups")]}
+    content: dict[str, Any] = {"groups": [check_group(group) for group in check_several("groups", groups)]}
     if not content["groups"]:
         raise ValueError("there are no groups")
     content |= dict(_filter(filter))
@@ -368,8 +381,7 @@ def _bulk(name: str, hub: str, action: str, groups: Iterable[str], filter: str |
 def _permission(
     name: str, method: str, hub: str, permission: Permission, connection_id: str, target_name: str | None
 ) -> Operation:
-    if permission not in get_args(Permission):
-        raise ValueError(f"a permission is one of {', '.join(get_args(Permission))}")
+    check_choice("permission", permission, get_args(Permission))
     place = ("permissions", permission, "connections", check_connection_id(connection_id))
     query = () if target_name is None else (("targetName", check_group(target_name)),)
     return _plain(name, method, hub, *place, query=query)
@@ -388,7 +400,7 @@ def _segment(value: str) -> str:
 
 
 def _excluded(connection_ids: Iterable[str]) -> _Query:
-    return tuple(("excluded", check_connection_id(each)) for each in _several(connection_ids, "excluded"))
+    return tuple(("excluded", check_connection_id(each)) for each in check_several("excluded", connection_ids))
 
 
 def _filter(expression: str | None) -> _Query:
@@ -411,9 +423,3 @@ def _whole(value: object, argument: str, least: int, most: int) -> int:
     if not least <= value <= most:
         raise ValueError(f"{argument} is a number from {least} to {most}")
     return value
-
-
-def _several(values: Iterable[str], argument: str) -> list[str]:
-    if isinstance(values, str):
-        raise TypeError(f"{argument} takes several, so a list and not one str")
-    return list(values)

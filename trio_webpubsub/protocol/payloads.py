@@ -9,6 +9,7 @@ from typing import Any, TypeGuard, cast, get_args
 
 import msgspec
 
+from .arguments import check_type
 from .errors import InvalidPayload
 from .messages import DataType
 from .names import check_text
@@ -39,7 +40,8 @@ def payload_of(data: Any, data_type: str | None = None) -> Payload:
     match data_type:
         case "text":
             if not isinstance(data, str):
-                raise TypeError(f"text is sent from a str, not from {_kind(data)}; data_type='json' would take it")
+                other = "binary" if _is_bytes(data) else "json"
+                raise TypeError(f"text is sent from a str, not from {_kind(data)}; data_type={other!r} would take it")
             return Payload(data_type, _utf8(data))
         case "json":
             if _is_bytes(data):
@@ -75,10 +77,11 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     """Check what a message's ``metadata`` may hold: a client that sends anything else has its connection closed.
 
     Raises:
-        TypeError: a key or value is not a ``str``.
+        TypeError: it is no mapping, or a key or value is not a ``str``.
         ValueError: a key is empty, longer than 256 characters, or holds others than a token of HTTP may; a value is not
             ASCII or longer than 1,024; all together are longer than 8,192. (So Microsoft's emulator.)
     """
+    check_type("metadata", metadata, Mapping, "a mapping of str to str")
     size = 0
     for key, value in metadata.items():
         check_text(key, "metadata key")

@@ -103,7 +103,7 @@ def _role(name: str, group: str | None) -> str:
 
 
 def _pattern_role(name: str, pattern: str) -> str:
-    GroupPattern(pattern)
+    GroupPattern(check_text(pattern, "pattern"))
     return f"{ROLE_PREFIX}{name}.{pattern}"
 
 

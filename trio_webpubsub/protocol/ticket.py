@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from . import wire
+from .arguments import check_type
 from .errors import InvalidPayload
 from .messages import Gap, GroupMessage, ServerMessage, StreamInfo
 from .payloads import data_of, payload_of
@@ -180,7 +181,9 @@ class SessionTicket:
 
         Raises:
             ValueError: it is something else.
+            TypeError: it is not ``bytes``.
         """
+        check_type("a ticket", data, bytes, "bytes, as to_bytes gives them")
         try:
             contents = msgspec.json.decode(data, type=TicketContents)
             for operation in contents.operations:

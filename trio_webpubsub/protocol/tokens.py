@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import jwt
 import msgspec
 
+from .arguments import check_number, check_several, check_type
 from .errors import InvalidToken
 from .names import check_group, check_user_id
 from .roles import check_role
@@ -76,24 +77,29 @@ def client_access_token(
             that has an argument of its own, or something for which JSON has no form.
         TypeError: a ``str`` where several are expected, or a claim that JSON cannot carry.
     """
-    if not (lifetime > 0 and math.isfinite(lifetime)):
-        raise ValueError("the lifetime of a token must be a positive number of seconds")
+    if math.isinf(check_number("lifetime", lifetime)):
+        raise ValueError("lifetime is infinite, and no token is good for ever")
+    for name, extra in (("claims", claims), ("headers of the token", headers)):
+        if extra is not None:
+            check_type(name, extra, Mapping, "a mapping")
     content = dict(claims or {})
     if taken := _RESERVED_CLAIMS & content.keys():
         raise ValueError(f"these claims are not for extra claims: {', '.join(sorted(taken))}")
     content |= {"aud": audience, "iat": int(now), "exp": math.ceil(now + lifetime)}
     if user_id is not None:
         content["sub"] = check_user_id(user_id)
-    if all_roles := _several(roles, "roles"):
+    if all_roles := check_several("roles", roles):
         content["role"] = [check_role(role) for role in all_roles]
-    if all_groups := _several(groups, "groups"):
+    if all_groups := check_several("groups", groups):
         content["webpubsub.group"] = [check_group(group) for group in all_groups]
     if headers and (taken := _RESERVED_HEADERS & headers.keys()):
         raise ValueError(f"these headers of a token are not for extra headers: {', '.join(sorted(taken))}")
     try:
         return jwt.encode(content, key, algorithm="HS256", headers=dict(headers or {}), json_encoder=_StrictJson)
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, ValueError) as error:
         raise ValueError(f"the token cannot be made: {error}") from None
+    except TypeError as error:
+        raise TypeError(f"the token cannot be made, since JSON has no form for all of its claims: {error}") from None
 
 
 def request_token(
@@ -217,9 +223,3 @@ def _audiences(claims: dict[str, Any]) -> list[str]:
             return [one.lower() for one in several if isinstance(one, str)]
         case _:
             return []
-
-
-def _several(values: Iterable[str], argument: str) -> list[str]:
-    if isinstance(values, str):
-        raise TypeError(f"{argument} takes several names, so a list and not one str")
-    return list(values)

@@ -14,11 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote
 
+from .arguments import check_choice
 from .names import check_text, is_hub
 
 _DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 _SECRET_PARAMETERS = frozenset({"access_token", "awps_reconnection_token"})
 _SESSION_PARAMETERS = _SECRET_PARAMETERS | {"awps_connection_id"}
+
+_HOW_TO_GET_ONE = "a client takes the URL that the service client makes: client_access_url()"
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?"
@@ -117,11 +120,13 @@ class ClientUrl:
             ValueError: it cannot be such a URL; the text says why and shows nothing of it.
             TypeError: it is not a ``str``.
         """
+        if re.match(r"\s*(endpoint|accesskey)\s*=", check_text(url, "URL"), re.IGNORECASE):
+            raise ValueError(f"this is a connection string, and {_HOW_TO_GET_ONE}")
         address = Address.parse(url)
         if address.scheme in ("http", "https"):
             # Taken as ws and wss they would hide that an endpoint was passed where a client URL belongs.
             better = {"http": "ws", "https": "wss"}[address.scheme]
-            raise ValueError(f"a client URL starts with {better}://, not {address.scheme}://")
+            raise ValueError(f"a client URL starts with {better}://, not {address.scheme}://; {_HOW_TO_GET_ONE}")
         if address.scheme not in ("ws", "wss"):
             raise ValueError("a client URL starts with wss:// or ws://")
         parameters: dict[str, str] = {}
@@ -188,8 +193,7 @@ def client_audience(endpoint: str, hub: str, client_protocol: ClientProtocol = "
     Raises:
         ValueError: there is no such protocol.
     """
-    if client_protocol not in _CLIENT_PATHS:
-        raise ValueError(f"client_protocol is one of {', '.join(_CLIENT_PATHS)}")
+    check_choice("client_protocol", client_protocol, _CLIENT_PATHS)
     return f"{endpoint}/{_CLIENT_PATHS[client_protocol]}/hubs/{quote(hub, safe='')}"
 
 

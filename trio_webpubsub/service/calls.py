@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from .._shell.headers import Headers
+from ..protocol.arguments import check_type
 from ..protocol.operations import Operation
 from .exchange import Answer
 from .requests import Requests
@@ -27,6 +28,7 @@ class Calls:
 
     def __init__(self, hub: str, requests: Requests) -> None:
         """Made by `open_service`."""
+        check_type("requests", requests, Requests, "what open_service makes: async with open_service(...) as service")
         self._hub = hub
         self._requests = requests
 

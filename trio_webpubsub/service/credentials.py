@@ -18,7 +18,8 @@ import trio
 
 from .._shell.clock import wall_time
 from ..protocol import tokens
-from ..protocol.names import check_access_key
+from ..protocol.arguments import check_callable
+from ..protocol.names import check_access_key, check_text
 from .errors import AuthenticationFailed
 
 DEFAULT_SCOPE = "https://webpubsub.azure.com/.default"
@@ -202,8 +203,8 @@ class RequestedTokens:
     async def _get(self) -> _Token:
         try:
             got = await self._ask()
-        except _NotAsyncError:
-            raise
+        except _NotAsyncError as error:
+            raise TypeError(str(error)) from None
         except Exception as error:  # a credential's own errors are of any kind, and here they all mean the same
             raise AuthenticationFailed(f"the credential gave no token: {type(error).__name__}") from error
         self._claims = None
@@ -266,6 +267,10 @@ def read_credential(credential: Credential, *, scope: str, user: str | None) -> 
         ValueError: it is an access key that is empty or has white space around it, or there is a ``user`` that it
             cannot name.
     """
+    if user is not None and not check_text(user, "user"):
+        raise ValueError("user is empty")
+    if inspect.iscoroutine(credential):
+        check_callable("credential", credential)
     if isinstance(credential, type):
         raise TypeError(f"credential is the class {credential.__name__}; pass an instance of it")
     if isinstance(credential, str):
@@ -275,7 +280,10 @@ def read_credential(credential: Credential, *, scope: str, user: str | None) -> 
         return SignedRequests(credential, user)
     if user is not None:
         raise ValueError("user stands in tokens that an access key signs; others name who asks themselves")
-    if isinstance(credential, TokenCredential) or callable(credential):
+    if isinstance(credential, TokenCredential):
+        return RequestedTokens(credential, scope)
+    if callable(credential):
+        check_callable("credential", credential)
         return RequestedTokens(credential, scope)
     raise TypeError(
         "credential is an access key, an object with a .key, a synchronous azure-identity credential,"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
+from types import NoneType
 
 import httpx
 
+from .._shell.blocks import block
 from .._shell.connector import Connector, connect_tcp
 from .._shell.headers import checked_user_agent
 from .._shell.http import ConnectorTransport
 from .._shell.proxy import Proxy, ProxyConnector, connect_as_environment_says
+from ..protocol.arguments import check_callable, check_flags, check_number, check_type
 from ..protocol.connection_string import ConnectionString
-from ..protocol.names import check_hub, check_text
+from ..protocol.names import check_count, check_hub, check_text
 from ..protocol.operations import API_VERSION
 from ..protocol.urls import Address, is_loopback
 from .credentials import DEFAULT_SCOPE, Credential, read_credential
@@ -22,7 +25,7 @@ from .requests import Requests
 from .service import Service
 
 
-@asynccontextmanager
+@block("async with open_service(connection_string, hub) as service:")
 async def open_service(
     connection_string: str,
     hub: str,
@@ -87,12 +90,14 @@ async def open_service(
     check_hub(hub)
     if not check_text(api_version, "version of the API"):
         raise ValueError("api_version is empty")
-    if not request_timeout > 0:
-        raise ValueError("request_timeout must be a positive number of seconds")
-    if retries < 0:
-        raise ValueError("retries is a number from 0 on")
-    if max_connections < 1:
-        raise ValueError("max_connections is a number from 1 on")
+    check_text(scope, "scope")
+    check_number("request_timeout", request_timeout)
+    check_count("retries", retries)
+    check_count("max_connections", max_connections, least=1)
+    check_flags(retry_sends=retry_sends, allow_insecure=allow_insecure, log_payloads=log_payloads)
+    check_type("ssl_context", ssl_context, (ssl.SSLContext, NoneType), "an ssl.SSLContext or None")
+    check_type("http_client", http_client, (httpx.AsyncClient, NoneType), "an httpx.AsyncClient or None")
+    check_callable("connector", connector, "host", "port", "ssl_context")
     address = endpoint if reverse_proxy_endpoint is None else _address(reverse_proxy_endpoint)
     through = None if proxy is None else Proxy.parse(proxy)
     where = Address.parse(address)
@@ -130,10 +135,7 @@ async def open_service(
         yield Service(hub, requests)
 
 
-def _through(client: object) -> Exchange:
-    if not isinstance(client, httpx.AsyncClient):
-        raise TypeError(f"http_client is an httpx.AsyncClient, not {type(client).__name__}")
-
+def _through(client: httpx.AsyncClient) -> Exchange:
     async def exchange(request: httpx.Request) -> httpx.Response:
         request.extensions["sending"]()  # what becomes of it in there, nobody tells
         try:
@@ -152,7 +154,10 @@ _UNSIGNED = httpx.Auth()
 def _read_resource(text: str, credential: Credential | None) -> tuple[str, Credential]:
     """Give the endpoint and the credential of what `open_service` was given."""
     # What an environment variable gives that is not set is None.
-    looks_like_url = check_text(text, "connection string")[:8].lower().startswith(("http://", "https://"))
+    start = check_text(text, "connection string").lstrip()[:8].lower()
+    if start.startswith(("ws://", "wss://")):
+        raise ValueError("this is the URL of a client; here goes the connection string, or the endpoint (https://...)")
+    looks_like_url = start.startswith(("http://", "https://"))
     if credential is None:
         if looks_like_url:
             raise ValueError("this is an endpoint and no connection string: it takes a credential")

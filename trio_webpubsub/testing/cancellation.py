@@ -7,6 +7,9 @@ from typing import Any
 
 import trio
 
+from ..protocol.arguments import check_callable
+from ..protocol.names import check_count
+
 
 class _CancelAt(trio.abc.Instrument):
     """Cancels a scope after so many steps of a task, or of all: when it has stopped at a checkpoint."""
@@ -40,8 +43,14 @@ async def cancel_at(
     Returns:
         True if the call came to its end before that.
 
+    Raises:
+        ValueError: ``checkpoint`` is below 1.
+        TypeError: it is no whole number, or ``call`` cannot be called with ``args``.
+
     Cancellation: the call is cancelled.
     """
+    check_count("checkpoint", checkpoint, least=1)
+    check_callable("call", call, *(type(each).__name__ for each in args))
     finished = False
     with trio.CancelScope() as scope:
         task = None if every_task else trio.lowlevel.current_task()

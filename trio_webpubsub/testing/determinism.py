@@ -15,6 +15,7 @@ import trio.testing
 import trio_websocket
 
 from .._shell.clock import start_wall_clock
+from ..protocol.arguments import check_callable, kind_of
 
 # Private to trio, which has no public switch for it (trio's issue 2675). Hypothesis sets the same flag in the same way.
 # A test runs the same seeds in two processes and compares every byte, so that a trio in which this is gone is noticed.
@@ -26,6 +27,16 @@ EPOCH = 1_767_225_600.0
 T = TypeVar("T")
 
 
+def check_seed(seed: object) -> None:
+    """Refuse what is no whole number: without one, chance would be left to chance.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"a seed is a whole number, not {kind_of(seed)}")
+
+
 @contextmanager
 def seeded(seed: int) -> Generator[None]:
     """Let the scheduler, random numbers, random bytes and the wall clock follow from ``seed`` while the block lasts.
@@ -33,8 +44,13 @@ def seeded(seed: int) -> Generator[None]:
     Inside of a trio program. What asks `secrets`, or a real clock, is not reached.
 
     Args:
-        seed: any number.
+        seed: any whole number.
+
+    Raises:
+        TypeError: ``seed`` is none.
+        RuntimeError: this is no trio program.
     """
+    check_seed(seed)
     _load_what_takes_random_bytes()
     scheduler: Any = _scheduler
     before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate(), random.getstate(), os.urandom  # noqa: SLF001
@@ -68,11 +84,16 @@ def simulate(main: Callable[..., Awaitable[T]], *args: Any, seed: int) -> T:
     Args:
         main: the program, an async function.
         args: what it is called with.
-        seed: any number.
+        seed: any whole number.
 
     Returns:
         What ``main`` returns.
+
+    Raises:
+        TypeError: ``seed`` is none, or ``main`` cannot be called with ``args``.
     """
+    check_seed(seed)
+    check_callable("main", main, *(type(each).__name__ for each in args))
 
     async def run() -> T:
         with seeded(seed):

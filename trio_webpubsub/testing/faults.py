@@ -11,6 +11,9 @@ from typing import Literal, TypeAlias, assert_never, get_args
 import trio
 
 from ..emulator import Emulator
+from ..protocol.arguments import check_choice, check_number, check_several
+from ..protocol.names import check_count, check_hub
+from .determinism import check_seed
 from .network import SimulatedNetwork
 
 FaultKind: TypeAlias = Literal[
@@ -59,7 +62,12 @@ _LAST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong."""
+    """One thing that goes wrong.
+
+    Raises:
+        ValueError: there is no such kind, or a time is below 0.
+        TypeError: a time is no number.
+    """
 
     at: float
     """Seconds after `play` was called."""
@@ -70,6 +78,11 @@ class Fault:
     """How long it lasts, if it is of that kind."""
     code: int = 0
     """The close code or the HTTP status."""
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, FAULT_KINDS)
+        check_number("at", self.at, zero=True)
+        check_number("seconds", self.seconds, zero=True)
 
 
 def random_faults(
@@ -88,7 +101,19 @@ def random_faults(
         within: seconds in which all of them happen.
         clients: whom they may hit; one in four hits all.
         kinds: what may happen.
+
+    Raises:
+        ValueError: there are no clients or no kinds, no such kind, or a number below 0.
+        TypeError: an argument is of the wrong type.
     """
+    check_seed(seed)
+    check_count("count", count)
+    check_number("within", within, zero=True)
+    for name, several in (("clients", clients), ("kinds", kinds)):
+        if not check_several(name, several):
+            raise ValueError(f"{name} is empty")
+    for kind in kinds:
+        check_choice("kinds", kind, FAULT_KINDS)
     chance = random.Random(f"faults of {seed}")
     faults: list[Fault] = []
     for _ in range(count):
@@ -117,8 +142,12 @@ async def play(faults: Iterable[Fault], network: SimulatedNetwork, emulator: Emu
         hub: the hub of the clients. Where the service has to know a client by the name of its way through the network,
             as for ``"forget_session"``, that is its user id.
 
+    Raises:
+        ValueError: no hub can be called that.
+
     Cancellation: what lasts ends at once.
     """
+    check_hub(hub)
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
         for fault in sorted(faults, key=lambda fault: fault.at):

@@ -9,12 +9,15 @@ import ssl
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import trio
 
 from .._shell.connector import Connector, start_tls
+from ..protocol.arguments import check_callable, check_choice, check_number, kind_of
 from ..protocol.frame_writer import encode_close
+from ..protocol.names import check_count, check_text
+from .determinism import check_seed
 from .link import Conditions, Direction, Link, LinkCut, Quality
 
 ProviderFault: TypeAlias = Literal["raises", "hangs", "repeats"]
@@ -65,7 +68,14 @@ class SimulatedNetwork:
             split: how likely it is that what was sent as one piece arrives as two, from 0 to 1.
             bytes_per_second: how much gets through, in each direction of every link.
             window: how many bytes may be on their way in each direction of a link, before who sends has to wait.
+
+        Raises:
+            ValueError: a number makes no sense.
+            TypeError: one is none.
         """
+        check_seed(seed)
+        _check_quality(latency=latency, jitter=jitter, split=split, bytes_per_second=bytes_per_second)
+        check_count("window", window, least=1)
         self.seed: int = seed
         self._random = random.Random(seed)
         self.links_made: int = 0
@@ -93,7 +103,13 @@ class SimulatedNetwork:
         Args:
             server: where it leads, whatever host and port are asked for.
             name: whose way it is.
+
+        Raises:
+            TypeError: ``server`` takes no connections.
         """
+        if isinstance(server, type) or not callable(getattr(server, "accept", None)):
+            raise TypeError(f"server is an open Emulator, not {kind_of(server)}")
+        check_text(name, "name")
         conditions = self._conditions_of(name)
 
         async def connect(host: str, _port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
@@ -133,7 +149,11 @@ class SimulatedNetwork:
         Args:
             provider: gives the URL.
             name: whose it is.
+
+        Raises:
+            TypeError: ``provider`` cannot be called without arguments.
         """
+        check_callable("provider", provider)
         last: str | None = None
 
         async def provide() -> str:
@@ -165,10 +185,10 @@ class SimulatedNetwork:
         """Let links be worse while the block lasts; the arguments are those of the network itself.
 
         Raises:
-            ValueError: nothing at all would get through, for which there is `partition`.
+            ValueError: nothing at all would get through, for which there is `partition`; or another number makes no
+                sense.
         """
-        if bytes_per_second is not None and not bytes_per_second > 0:
-            raise ValueError("a slow link lets something through")
+        _check_quality(latency=latency, jitter=jitter, split=split, bytes_per_second=bytes_per_second)
         disturbance = Quality(latency, jitter, split, bytes_per_second)
         affected = self._all_conditions(name)
         for conditions in affected:
@@ -188,7 +208,11 @@ class SimulatedNetwork:
 
         What was sent meanwhile arrives when the block ends, if its link was not given up. With ``"down"`` a client
         hears nothing, but is heard; with ``"up"`` the other way round.
+
+        Raises:
+            ValueError: there is no such direction.
         """
+        check_choice("direction", direction, ("up", "down", "both"))
         directions: Sequence[Direction] = ("up", "down") if direction == "both" else (direction,)
         affected = self._all_conditions(name)
         self._record(name or "all", f"partition {direction}", b"")
@@ -230,7 +254,12 @@ class SimulatedNetwork:
 
     @contextmanager
     def break_provider(self, how: ProviderFault, name: str | None = None) -> Generator[None]:
-        """Let what gives URLs raise an error, never come back, or give the last URL again, while the block lasts."""
+        """Let what gives URLs raise an error, never come back, or give the last URL again, while the block lasts.
+
+        Raises:
+            ValueError: there is no such fault.
+        """
+        check_choice("how", how, get_args(ProviderFault))
         fault = name, how
         self._provider_faults.append(fault)
         try:
@@ -254,10 +283,11 @@ class SimulatedNetwork:
             after_bytes: cut each when so many more bytes have been sent on it, all of which arrive; by default at once.
 
         Raises:
-            ValueError: ``after_bytes`` is negative.
+            ValueError: ``after_bytes`` is negative, or there is no such way or direction.
         """
-        if after_bytes < 0:
-            raise ValueError(f"after_bytes is {after_bytes}, and no bytes are taken back")
+        check_choice("how", how, get_args(LinkCut))
+        check_choice("direction", direction, get_args(Direction))
+        check_count("after_bytes", after_bytes)
         links = self._links_of(name)
         for link in links:
             self._record(f"{link.name}/{link.number}", f"cut {how} {direction} after {after_bytes}", b"")
@@ -273,7 +303,7 @@ class SimulatedNetwork:
         Raises:
             ValueError: the code is none that can be sent.
         """
-        if not 1000 <= code <= 4999 or code in (1004, 1005, 1006, 1015):
+        if not 1000 <= check_count("code", code) <= 4999 or code in (1004, 1005, 1006, 1015):
             raise ValueError(f"{code} is no close code that is sent")
         links = self._links_of(name)
         for link in links:
@@ -318,3 +348,16 @@ class SimulatedNetwork:
 
     def _all_conditions(self, name: str | None) -> list[Conditions]:
         return list(self._conditions.values()) if name is None else [self._conditions_of(name)]
+
+
+def _check_quality(
+    *, latency: float | None, jitter: float | None, split: float | None, bytes_per_second: float | None
+) -> None:
+    """Refuse what no link can be like; ``None`` leaves it as it is."""
+    for name, value in (("latency", latency), ("jitter", jitter), ("split", split)):
+        if value is not None:
+            check_number(name, value, zero=True)
+    if split is not None and split > 1:
+        raise ValueError(f"split is {split}; it is a likelihood, from 0 to 1")
+    if bytes_per_second is not None:
+        check_number("bytes_per_second", bytes_per_second)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeAlias
 
 from .._shell.groups import leaves
+from ..protocol.arguments import check_callable, check_flags, check_number, check_type
 from ..protocol.cloudevents import HttpAnswer
 from ..protocol.cloudevents_gate import EventGate, EventHead, RequestRefused, UnknownEvent, bearer_token, failure
 from ..protocol.cloudevents_handler import NO_CONTENT, answer_connect, answer_event, answer_rejection, read_event
@@ -24,7 +25,7 @@ from ..protocol.cloudevents_values import (
     UserEvent,
 )
 from ..protocol.errors import EventRejected, InvalidPayload, InvalidToken
-from ..protocol.names import MAX_MESSAGE_SIZE
+from ..protocol.names import MAX_MESSAGE_SIZE, check_count, check_text
 from . import asgi
 from .deadline import DeadlinePassed, run_within
 from .replays import ReplayMemory
@@ -108,12 +109,13 @@ class WebhookApp:
 
         Raises:
             ValueError: A name, key, origin or number that cannot be.
-            TypeError: A handler that is not callable, or one ``str`` where a list is expected.
+            TypeError: A handler that cannot be called with one argument, one ``str`` where a list is expected, or
+                another value of the wrong type.
         """
-        if not handler_timeout > 0:
-            raise ValueError("handler_timeout is a number of seconds above 0, or math.inf")
-        if remember_events < 0 or max_body_size < 0:
-            raise ValueError("remember_events and max_body_size are not negative")
+        check_number("handler_timeout", handler_timeout)
+        check_count("remember_events", remember_events)
+        check_count("max_body_size", max_body_size)
+        check_flags(retry_on_error=retry_on_error)
         self.max_body_size: int = max_body_size
         """Bytes of the largest request that is read."""
         self._gate = EventGate(hub, path=path, access_keys=access_keys, allowed_origins=allowed_origins)
@@ -126,9 +128,18 @@ class WebhookApp:
             GroupJoinedEvent: on_group_joined,
             GroupLeftEvent: on_group_left,
         }
-        for handler in (authenticate, *self._handlers.values()):
-            if handler is not None and not callable(handler):
-                raise TypeError(f"a handler is an async function, not {type(handler).__name__}")
+        handlers = {
+            "authenticate": authenticate,
+            "on_connect": on_connect,
+            "on_user_event": on_user_event,
+            "on_connected": on_connected,
+            "on_disconnected": on_disconnected,
+            "on_group_joined": on_group_joined,
+            "on_group_left": on_group_left,
+        }
+        for name, handler in handlers.items():
+            if handler is not None:
+                check_callable(name, handler, "token" if name == "authenticate" else "event")
         self._hub = hub
         self._handler_timeout = handler_timeout
         self._status_of_error = 500 if retry_on_error else 400
@@ -156,8 +167,15 @@ class WebhookApp:
             headers: Of the request, by name in any case.
             body: Of the request.
 
+        Raises:
+            TypeError: One of them is of the wrong type.
+
         Cancellation: The handler is cancelled.
         """
+        check_text(method, "method")
+        check_text(path, "path")
+        check_type("headers", headers, Mapping, "a mapping of str to str")
+        check_type("body", body, bytes, "bytes, as they came")
 
         async def read() -> bytes:
             if len(body) > self.max_body_size:

@@ -23,8 +23,10 @@ from jwt.algorithms import has_crypto
 from .._shell.clock import wall_time
 from .._shell.connector import Connector, connect_tcp
 from .._shell.http import ConnectorTransport
+from ..protocol.arguments import check_callable, check_type
 from ..protocol.cloudevents import check_texts
 from ..protocol.errors import InvalidToken
+from ..protocol.names import check_text
 from ..protocol.tokens import CLOCK_SKEW, MAX_TOKEN_SIZE
 
 _AUTHORITY = "https://login.microsoftonline.com"
@@ -74,13 +76,16 @@ class EntraVerifier:
         """
         if not has_crypto:
             raise ImportError("tokens of Entra ID need the extra 'entra': pip install 'trio-webpubsub[entra]'")
-        if not re.fullmatch(r"[0-9A-Za-z.-]+", tenant_id):
+        if not re.fullmatch(r"[0-9A-Za-z.-]+", check_text(tenant_id, "tenant_id")):
             raise ValueError("tenant_id is the GUID of a directory")
         self._audiences = frozenset(check_texts([audience] if isinstance(audience, str) else audience, "audience"))
         self._callers = frozenset(each.lower() for each in check_texts(callers, "callers"))
         if not (self._audiences and self._callers):
             raise ValueError("audience and callers name at least one each")
-        authority = authority.rstrip("/")
+        if keys is not None:
+            check_type("keys", keys, Mapping, "a mapping, as a JSON Web Key Set is")
+        check_callable("connector", connector, "host", "port", "ssl_context")
+        authority = check_text(authority, "authority").rstrip("/")
         self._issuers = {f"https://sts.windows.net/{tenant_id}/", f"{authority}/{tenant_id}/v2.0"}
         self._url = f"{authority}/{tenant_id}/discovery/v2.0/keys"
         self._connector = connector

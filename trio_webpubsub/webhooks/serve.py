@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from types import NoneType
 from urllib.parse import unquote
 
 import trio
 
-from ..listener import Limits, Listener, Request, Response, WebSocketRequest, open_listeners
+from .._shell.blocks import check_runs_under_trio
+from ..listener import Limits, Listener, Request, Response, WebSocketRequest, check_server_context, open_listeners
+from ..protocol.arguments import check_number, check_type
 from ..protocol.cloudevents_gate import header_text
+from ..protocol.names import check_count
 from .app import WebhookApp
 from .asgi import BODY_TIMEOUT, MAX_HEAD_SIZE
 
@@ -34,10 +38,19 @@ async def serve_webhooks(
 
     Raises:
         OSError: The port cannot be had.
+        ValueError: There is no such port.
+        TypeError: ``app`` is no `WebhookApp`, or another argument of the wrong type.
+        RuntimeError: this does not run under trio.
 
     Cancellation: No more connections are taken, and those without a request are closed. What is being handled has
     ``stop_timeout`` seconds to be answered; then it is cancelled.
     """
+    check_runs_under_trio()
+    check_type("app", app, WebhookApp, "a WebhookApp; other ASGI apps need a server of their own")
+    check_type("host", host, (str, NoneType), "a str or None")
+    check_count("port", port, 65_535)
+    check_server_context(ssl_context)
+    check_number("stop_timeout", stop_timeout, zero=True)
     listener = http_listener(app)
     listeners, ports = await open_listeners(port, host=host, ssl_context=ssl_context)
     serving = trio.CancelScope(shield=True)

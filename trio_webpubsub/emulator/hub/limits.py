@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ...protocol import names
+from ...protocol.arguments import check_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,10 @@ class HubLimits:
 
     Sources: client specification, "Recovery" and "Sequence Ack" (window, unacknowledged data); the others are modelled
     on the official emulator.
+
+    Raises:
+        ValueError: one is below 0.
+        TypeError: one is no number.
     """
 
     recovery_window: float = names.RECOVERY_WINDOW
@@ -43,3 +48,7 @@ class HubLimits:
     """Bytes that wait for a client that does not read; more cuts its WebSocket."""
     catch_up_time: float = 0.2
     """Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check_number(each.name, getattr(self, each.name), zero=True)

@@ -1,0 +1,76 @@
+"""Blocks: functions whose result is to be entered with ``async with``, and says so when something else is tried."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import trio
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def check_runs_under_trio() -> None:
+    """Refuse to run under another event loop, where trio's own errors say little.
+
+    Raises:
+        RuntimeError: this is no task of trio's.
+    """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("this runs under trio only: start the program with trio.run(), not with asyncio.run()")
+
+
+def block(example: str) -> Callable[[Callable[P, AsyncGenerator[T]]], Callable[P, AbstractAsyncContextManager[T]]]:
+    """Make a block of an async generator, as `contextlib.asynccontextmanager` does, with errors that say how to use it.
+
+    Args:
+        example: How it is used: ``async with open_client(url) as client:``.
+    """
+
+    def decorate(function: Callable[P, AsyncGenerator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
+        managed = asynccontextmanager(function)
+
+        @functools.wraps(function)
+        def make(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
+            return _Block(managed(*args, **kwargs), example)
+
+        vars(make)["__returns_acontextmanager__"] = True  # for the documentation
+        return make
+
+    return decorate
+
+
+class _Block(AbstractAsyncContextManager[T]):
+    def __init__(self, manager: AbstractAsyncContextManager[T], example: str) -> None:
+        self._manager: AbstractAsyncContextManager[T] | None = manager
+        self._example = example
+
+    # These two are not async themselves, so that no traceback and no checkpoint is longer for them.
+
+    def __aenter__(self) -> Coroutine[Any, Any, T]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        manager, self._manager = self._manager, None
+        if manager is None:
+            raise RuntimeError(f"this block was entered before; make a new one: {self._example}")
+        check_runs_under_trio()
+        self._exit = manager.__aexit__
+        return manager.__aenter__()
+
+    def __aexit__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> Coroutine[Any, Any, bool | None]:
+        return self._exit(exc_type, exc, traceback)
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"this takes `async with`, not `with`: {self._example}")
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(f"this is a block and not awaited: {self._example}")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no {name!r} before the block: {self._example}")
