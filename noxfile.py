@@ -5,7 +5,9 @@ from __future__ import annotations
 import filecmp
 import re
 import shutil
-from collections.abc import Iterable
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,16 @@ NODE_PACKAGES = (
 NODE_PEERS = ("@azure/web-pubsub-client@^1.1", "ws@^8")
 """What the benchmarks take from there; the second is for a node that has no WebSocket."""
 
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+"""Where the tests have to pass; nox skips those that are not there, and says so."""
+
+ARCHIVES = Path("dist")
+"""Where sdist and wheel are built."""
+
+NOT_IN_THE_SDIST = ("__pycache__", "_build")
+
+PACKAGE = "trio_webpubsub"
+
 SCHEMA = "trio_webpubsub/protocol/webpubsub.proto"
 
 
@@ -76,7 +88,14 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--fail-under=95")
 
 
-@nox.session(python="3.11")
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run the tests with the newest versions of all that is imported, on each Python that is there."""
+    session.install("--upgrade", "--editable", ".", *group("test"))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, of what we import and of what tests it."""
     pinned = lowest_versions([*PROJECT["project"]["dependencies"], *group("test")])
@@ -146,6 +165,80 @@ def interop(session: nox.Session) -> None:
         session.run("npm", "install", "--prefix", scratch, "--no-save", "--silent", *NODE_PACKAGES, external=True)
         environment["TRIO_WEBPUBSUB_NODE_MODULES"] = str(Path(scratch, "node_modules").absolute())
     session.run("python", "-m", "pytest", "tests/interop", *session.posargs, env=environment)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel into dist, once more elsewhere from that sdist, and check bytes and contents."""
+    session.install(*group("build"))
+    shutil.rmtree(ARCHIVES, ignore_errors=True)
+    command = ("python", "-m", "build", "--no-isolation", "--outdir")
+    session.run(*command, str(ARCHIVES.absolute()), ".", silent=True)
+    scratch = Path(session.create_tmp())
+    again = unpacked(scratch)
+    session.run(*command, str(scratch / "again"), str(again), silent=True)
+    for archive in sorted(ARCHIVES.iterdir()):
+        if not filecmp.cmp(archive, scratch / "again" / archive.name, shallow=False):
+            session.error(f"{archive.name} has other bytes when it is built again")
+        session.log(f"{archive.name}: the same bytes twice")
+    for problem in (*problems_of_wheel(), *problems_of_sdist(again)):
+        session.error(problem)
+
+
+@nox.session(requires=["build"])
+def wheel(session: nox.Session) -> None:
+    """Install the wheel, away from the sources, and run against it the tests that stand in the sdist."""
+    (archive,) = ARCHIVES.glob("*.whl")
+    session.install(str(archive), *group("test"))
+    place = unpacked(Path(session.create_tmp()))
+    shutil.rmtree(place / PACKAGE)  # so that only the installed one is there to be imported
+    session.chdir(place)
+    session.run("python", "-c", f"import {PACKAGE}; assert 'site-packages' in {PACKAGE}.__file__, {PACKAGE}.__file__")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+def unpacked(directory: Path) -> Path:
+    """Unpack the sdist afresh; gives what is in it."""
+    (archive,) = ARCHIVES.glob("*.tar.gz")
+    shutil.rmtree(directory / "unpacked", ignore_errors=True)
+    with tarfile.open(archive) as sdist:
+        sdist.extractall(directory / "unpacked", filter="data")
+    (place,) = (directory / "unpacked").iterdir()
+    return place.absolute()
+
+
+def problems_of_wheel() -> Iterator[str]:
+    """Say what is wrong in the wheel: it holds the package, all of it, and what describes it."""
+    (archive,) = ARCHIVES.glob("*.whl")
+    names = set(zipfile.ZipFile(archive).namelist())
+    described = f"{PACKAGE}-{archive.name.split('-')[1]}.dist-info"
+    expected = {
+        f"{described}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    }
+    expected |= {str(file) for file in files_below(Path(PACKAGE))}
+    yield from (f"{archive.name} lacks {name}" for name in sorted(expected - names))
+    yield from (f"{archive.name} holds {name}" for name in sorted(names - expected))
+
+
+def problems_of_sdist(place: Path) -> Iterator[str]:
+    """Say what the sdist lacks of what building, testing and documenting the package takes."""
+    files = ("pyproject.toml", "noxfile.py", "README.md", "LICENSE", ".ci/run")
+    expected = [*map(Path, files), *(file for name in (PACKAGE, "tests", "docs") for file in files_below(Path(name)))]
+    yield from (f"the sdist lacks {file}" for file in expected if not (place / file).is_file())
+
+
+def files_below(directory: Path) -> Iterator[Path]:
+    """Give the files that belong to the sources."""
+    for file in directory.rglob("*"):
+        if file.is_file() and not set(file.parts).intersection(NOT_IN_THE_SDIST):
+            yield file
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Measure how long importing takes, beside the official packages; the times are printed, none is judged."""
+    session.install(".", *group("bench"))
+    session.run("python", "tests/benchmarks/imports.py", *session.posargs)
 
 
 @nox.session

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import trio_webpubsub
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = "trio_webpubsub"
+SOURCES = Path(trio_webpubsub.__file__).parent
+"""Those that are tested, which need not stand beside the tests."""
 
 ABOVE_PROTOCOL = {"trio", "errors", "_shell"}
 
@@ -63,11 +67,11 @@ PURE_TESTS = ("tests/protocol", "tests/emulator/hub")
 
 def short_name(path: Path) -> str:
     """Name a module as it is called within the package: ``protocol.wire``; the package itself by its own name."""
-    parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
+    parts = path.relative_to(SOURCES).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or PACKAGE
 
 
-MODULES = {short_name(path): path for path in sorted((ROOT / PACKAGE).rglob("*.py"))}
+MODULES = {short_name(path): path for path in sorted((SOURCES).rglob("*.py"))}
 
 
 def imports(module: str, source: str, *, is_package: bool = False) -> Iterator[str]:

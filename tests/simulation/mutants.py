@@ -18,8 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent.parent
+import trio_webpubsub
+
+TESTS = Path(__file__).parent.parent
 PACKAGE = "trio_webpubsub"
+SOURCES = Path(trio_webpubsub.__file__).parent
+"""Those that are tested, which need not stand beside the tests."""
 SECONDS = 60.0
 """That a simulation has to notice a mutant."""
 
@@ -302,8 +306,8 @@ def hunt(mutant: Mutant) -> tuple[float, str]:
     """
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        for name in (PACKAGE, "tests"):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, tree in ((PACKAGE, SOURCES), ("tests", TESTS)):
+            shutil.copytree(tree, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         plant(mutant, root)
         command = [sys.executable, "-m", "tests.simulation", "--until-it-fails", str(SECONDS)]
         environment = {**os.environ, "PYTHONPATH": str(root)}

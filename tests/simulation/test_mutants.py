@@ -14,11 +14,11 @@ from . import lanes, mutants
 def test_a_mutant_still_fits(mutant: mutants.Mutant, tmp_path: Path) -> None:
     for module in {mutant.module, *(module for module, _, _ in mutant.also)}:
         (tmp_path / mutants.PACKAGE / module).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(mutants.ROOT / mutants.PACKAGE / module, tmp_path / mutants.PACKAGE / module)
+        shutil.copy(mutants.SOURCES / module, tmp_path / mutants.PACKAGE / module)
     mutants.plant(mutant, tmp_path)
     planted = (tmp_path / mutants.PACKAGE / mutant.module).read_text()
     compile(planted, mutant.module, "exec")
-    assert planted != (mutants.ROOT / mutants.PACKAGE / mutant.module).read_text()
+    assert planted != (mutants.SOURCES / mutant.module).read_text()
 
 
 def test_there_are_enough_of_them() -> None:

@@ -56,7 +56,7 @@ class Refused(Exception):
         self.target = target
         """What in the request the refusal is about."""
         self.content_type = content_type
-        self.reason = reason or message
+        self.reason: str = reason or message
         """For the log, where the answer itself does not say why."""
 
     def response(self, method: str) -> Refusal:
