@@ -14,6 +14,7 @@ from typing import Any
 import trio_webpubsub
 
 SOURCES = Path(trio_webpubsub.__file__).parent
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 PARTS = ("service", "webhooks", "emulator", "testing")
@@ -99,7 +100,7 @@ def test_every_public_name_is_exported_once() -> None:
 
 
 def test_every_public_name_stands_in_the_reference() -> None:
-    pages = "".join(page.read_text() for page in (SOURCES.parent / "docs" / "reference").glob("*.rst"))
+    pages = "".join(page.read_text() for page in (DOCS / "reference").glob("*.rst"))
     listed = re.findall(r"^\.\. auto(?:function|class|exception|data):: (\w+)", pages, re.MULTILINE)
     assert set(listed) ^ {name for name, _ in public_names()} == set()
     assert len(listed) == len(set(listed))
