@@ -103,7 +103,7 @@ EFFECTS = {
     "opens_a_socket": "import socket\nkept = socket.socket()",
     "starts_a_thread": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
     "starts_a_program": "import subprocess\nsubprocess.run(['true'])",
-    "handles_a_signal": "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)",
+    "handles_a_signal": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "filters_warnings": "import warnings\nwarnings.simplefilter('ignore', ResourceWarning)",
     "logs": "import logging\nlogging.basicConfig()",
     "handles_logs": "import logging\nlogging.getLogger('a.b').addHandler(logging.NullHandler())",

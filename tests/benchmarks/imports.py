@@ -1,56 +1,54 @@
-"""How long importing takes, ours and the official packages: ``python tests/benchmarks/imports.py [--rounds N]``.
+"""How long importing takes: ``python tests/benchmarks/imports.py [--rounds N] MODULE...``; ``nox -s imports`` runs it.
 
-``-X importtime`` counts the time within each import, so starting Python is no part of it. The least of many rounds is
-what the import takes; all else is other programs. Before the rounds everything is imported once, which compiles it.
+Each import happens in a Python of its own, so often that the least is what it takes and not what other programs do
+meanwhile. Two measures: processor time beyond that of a Python that imports nothing; and what ``-X importtime`` says,
+whose clock runs on while others work. What is compiled on the way was compiled before.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import resource
 import subprocess
 import sys
 
-MODULES = (
-    "trio_webpubsub",
-    "azure.messaging.webpubsubclient",
-    "azure.messaging.webpubsubclient.aio",
-    "trio_webpubsub.service",
-    "azure.messaging.webpubsubservice",
-    "azure.messaging.webpubsubservice.aio",
-    "trio_webpubsub.webhooks",
-    "trio_webpubsub.emulator",
-    "trio",
-)
+
+def run(*arguments: str) -> tuple[float, str]:
+    """Run Python; gives its processor time in milliseconds, and what it wrote to stderr."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime), said
 
 
 def import_time(module: str) -> tuple[float, int]:
-    """Import a module in a new Python; gives the milliseconds, and how many modules that loaded."""
-    command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
-    rows = [match for line in lines if (match := re.fullmatch(r"import time: *(\d+) \| *(\d+) \|( +)(\S+)", line))]
-    ours = [
-        row for row in rows if row[4] == module.partition(".")[0] or row[4].startswith(f"{module.partition('.')[0]}.")
-    ]
-    first = rows.index(next(row for row in rows if row[4] == "site")) + 1
-    assert ours
-    # What stands at the left edge was imported by nobody else: the packages on the way to the module, and the module.
-    return sum(int(row[2]) for row in rows[first:] if len(row[3]) == 1) / 1000, len(rows) - first
+    """Import a module; gives the milliseconds by ``-X importtime``, and how many modules that loaded."""
+    _, said = run("-X", "importtime", "-c", f"import {module}")
+    rows = [line.removeprefix("import time:").split("|") for line in said.splitlines() if line[-1:].isalnum()]
+    names = [name.strip() for _, _, name in rows[1:]]
+    beyond = rows[1:][names.index("site") + 1 :]
+    # What is not indented nobody else imported: the module, and the packages that it stands in.
+    return sum(int(took) for _, took, name in beyond if name[1] != " ") / 1000, len(beyond)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="imports", description="Measure how long importing takes.")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="how many; %(default)s unless told")
+    parser.add_argument("modules", nargs="+", metavar="MODULE")
     options = parser.parse_args()
-    times: dict[str, list[float]] = {module: [] for module in MODULES}
-    loaded = {module: import_time(module)[1] for module in MODULES}
+    cpu: dict[str, list[float]] = {module: [] for module in options.modules}
+    wall: dict[str, list[float]] = {module: [] for module in options.modules}
+    loaded = {module: import_time(module)[1] for module in options.modules}
+    nothing: list[float] = []
     for _ in range(options.rounds):
-        for module in MODULES:
-            times[module].append(import_time(module)[0])
-    print(f"{'import':40} {'ms, least':>9} {'median':>7} {'modules':>8}")
-    for module, taken in times.items():
-        print(f"{module:40} {min(taken):9.1f} {sorted(taken)[len(taken) // 2]:7.1f} {loaded[module]:8}")
+        nothing.append(run("-c", "pass")[0])
+        for module in options.modules:
+            cpu[module].append(run("-c", f"import {module}")[0])
+            wall[module].append(import_time(module)[0])
+    print(f"{'import':40} {'CPU, ms':>9} {'importtime, ms':>15} {'modules':>8}")
+    for module in options.modules:
+        print(f"{module:40} {min(cpu[module]) - min(nothing):9.0f} {min(wall[module]):15.0f} {loaded[module]:8}")
 
 
 if __name__ == "__main__":

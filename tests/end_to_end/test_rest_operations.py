@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from trio_webpubsub import ConnectFailed, Disconnected, GroupMessage, ServerMessage, open_client
 from trio_webpubsub.emulator import Emulator, open_emulator
-from trio_webpubsub.protocol.tokens import expires_at
+from trio_webpubsub.protocol.claims import expires_at
 from trio_webpubsub.service import (
     AuthenticationFailed,
     InvalidRequest,

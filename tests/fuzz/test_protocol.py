@@ -14,6 +14,7 @@ import pytest
 
 from tests.fuzz.mutations import ROUNDS, spoiled
 from trio_webpubsub.protocol import wire
+from trio_webpubsub.protocol.claims import expires_at
 from trio_webpubsub.protocol.codec import Codec
 from trio_webpubsub.protocol.errors import InvalidToken, ProtocolViolation, UnreadableFrame
 from trio_webpubsub.protocol.frame_reader import FrameReader
@@ -25,7 +26,7 @@ from trio_webpubsub.protocol.protobuf_codec import RELIABLE_PROTOBUF
 from trio_webpubsub.protocol.rest_answers import read_error, read_members, read_token
 from trio_webpubsub.protocol.session import Session
 from trio_webpubsub.protocol.session_values import SessionSettings
-from trio_webpubsub.protocol.tokens import client_access_token, expires_at, verify_token
+from trio_webpubsub.protocol.tokens import client_access_token, verify_token
 
 CODECS: list[Codec] = [RELIABLE_JSON, RELIABLE_PROTOBUF]
 PAYLOADS = [payload_of("tëxt"), payload_of({"a": [1, 2.5, None, "b"]}), payload_of(b"\x00\xff"), payload_of([])]

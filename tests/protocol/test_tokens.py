@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_webpubsub.protocol.claims import MAX_TOKEN_SIZE, expires_at
 from trio_webpubsub.protocol.errors import InvalidToken
 from trio_webpubsub.protocol.tokens import (
     CLOCK_SKEW,
-    MAX_TOKEN_SIZE,
     client_access_token,
-    expires_at,
     request_token,
     verify_token,
 )

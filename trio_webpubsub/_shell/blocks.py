@@ -20,8 +20,11 @@ def check_runs_under_trio() -> None:
     Raises:
         RuntimeError: this is no task of trio's.
     """
-    if not trio.lowlevel.in_trio_task():
-        raise RuntimeError("this runs under trio only: start the program with trio.run(), not with asyncio.run()")
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        text = "this runs under trio only: start the program with trio.run(), not with asyncio.run()"
+        raise RuntimeError(text) from None
 
 
 def block(example: str) -> Callable[[Callable[P, AsyncGenerator[T]]], Callable[P, AbstractAsyncContextManager[T]]]:

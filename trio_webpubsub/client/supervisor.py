@@ -13,10 +13,10 @@ import trio
 from .._shell.clock import wall_time
 from ..errors import ConnectFailed
 from ..protocol.backoff import full_jitter
+from ..protocol.claims import expires_at
 from ..protocol.messages import ConnectAttemptFailed
 from ..protocol.session import Session
 from ..protocol.session_values import Output, Reconnect, Recover, Stop
-from ..protocol.tokens import expires_at
 from ..protocol.urls import ClientUrl
 from .connection import Connection
 from .transport import Transport

@@ -20,7 +20,7 @@ from .._shell.connector import Connector
 from .._shell.frame_stream import FrameStream, TransportEnded
 from .._shell.groups import forget_frames, leaves
 from ..errors import ConnectFailed
-from ..protocol.tokens import expires_at
+from ..protocol.claims import expires_at
 from ..protocol.urls import ClientUrl
 
 

@@ -9,7 +9,6 @@ minutes of clock skew.
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,15 +17,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import jwt
-import msgspec
 
 from .arguments import check_number, check_several, check_type
+from .claims import MAX_TOKEN_SIZE, read_claims, read_seconds
 from .errors import InvalidToken
 from .names import check_group, check_user_id
 from .roles import check_role
 
-MAX_TOKEN_SIZE = 8 * 1024
-"""Characters of the longest token that is looked at; proxies take no longer URLs either."""
 CLOCK_SKEW = 300.0
 """Seconds by which the clocks of two machines may differ (as the official emulator allows)."""
 REQUEST_LIFETIME = 300.0
@@ -151,16 +148,16 @@ def verify_token(
     """
     if len(token) > MAX_TOKEN_SIZE:
         raise InvalidToken(f"the token is longer than {MAX_TOKEN_SIZE:,} characters")
-    claims = _read_claims(_signed_payload(token, keys))
+    claims = read_claims(_signed_payload(token, keys))
     if claims is None:
         raise InvalidToken("the token's claims are not a JSON object")
-    expiry = _seconds(claims.get("exp"))
+    expiry = read_seconds(claims.get("exp"))
     if expiry is None:
         raise InvalidToken("the token does not say when it expires (exp)")
     if expiry <= now - leeway:
         raise InvalidToken("the token has expired")
     if "nbf" in claims:
-        not_before = _seconds(claims["nbf"])
+        not_before = read_seconds(claims["nbf"])
         if not_before is None:
             raise InvalidToken("the token's nbf is not a time")
         if not_before > now + leeway:
@@ -169,19 +166,6 @@ def verify_token(
     if not any(form in right for audience in _audiences(claims) for form in (audience, unquote(audience).lower())):
         raise InvalidToken(f"the token's audience (aud) is not right here; expected: {', '.join(audiences)}")
     return claims
-
-
-def expires_at(token: str) -> float | None:
-    """When a token expires, in seconds since 1970, read without any check; ``None`` where that cannot be read."""
-    parts = token.split(".")
-    if len(token) > MAX_TOKEN_SIZE or len(parts) != 3:
-        return None
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-    except ValueError:
-        return None
-    claims = _read_claims(payload)
-    return None if claims is None else _seconds(claims.get("exp"))
 
 
 def _signed_payload(token: str, keys: Sequence[str]) -> bytes:
@@ -200,19 +184,6 @@ def _signed_payload(token: str, keys: Sequence[str]) -> bytes:
             return payload
     # Raised out here, so that PyJWT's errors, which may quote the token, are no part of it.
     raise InvalidToken(reason)
-
-
-def _read_claims(payload: bytes) -> dict[str, Any] | None:
-    try:
-        return msgspec.json.decode(payload, type=dict[str, Any])
-    except (ValueError, RecursionError):
-        return None
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:
-        return None
-    return float(value)
 
 
 def _audiences(claims: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import trio
 
 from .._shell.clock import wall_time
 from ..protocol import operations, tokens
+from ..protocol.claims import expires_at
 from ..protocol.rest_answers import read_token
 from ..protocol.urls import ClientProtocol, client_audience, client_base_url
 from .calls import CallOptions, Calls
@@ -135,4 +136,4 @@ class ClientTokens(Calls):
                 token = read_token(answer.body)
             except ValueError as error:
                 raise ServiceError(str(error), status_code=answer.status_code, request_id=answer.request_id) from None
-        return ClientAccess(base_url, token, tokens.expires_at(token))
+        return ClientAccess(base_url, token, expires_at(token))

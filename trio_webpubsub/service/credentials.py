@@ -19,6 +19,7 @@ import trio
 from .._shell.clock import wall_time
 from ..protocol import tokens
 from ..protocol.arguments import check_callable
+from ..protocol.claims import expires_at
 from ..protocol.names import check_access_key, check_text
 from .errors import AuthenticationFailed
 
@@ -244,7 +245,7 @@ def _read_token(got: object, now: float) -> _Token:
     expires_on: object = None
     refresh_on: object = None
     if isinstance(got, str):
-        expires_on = tokens.expires_at(got) or now + _UNTOLD_LIFETIME + _REFRESH_BEFORE
+        expires_on = expires_at(got) or now + _UNTOLD_LIFETIME + _REFRESH_BEFORE
     else:
         text, expires_on = getattr(got, "token", None), getattr(got, "expires_on", None)
         refresh_on = getattr(got, "refresh_on", None)

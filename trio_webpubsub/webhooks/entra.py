@@ -24,10 +24,11 @@ from .._shell.clock import wall_time
 from .._shell.connector import Connector, connect_tcp
 from .._shell.http import ConnectorTransport
 from ..protocol.arguments import check_callable, check_type
+from ..protocol.claims import MAX_TOKEN_SIZE
 from ..protocol.cloudevents import check_texts
 from ..protocol.errors import InvalidToken
 from ..protocol.names import check_text
-from ..protocol.tokens import CLOCK_SKEW, MAX_TOKEN_SIZE
+from ..protocol.tokens import CLOCK_SKEW
 
 _AUTHORITY = "https://login.microsoftonline.com"
 _KEYS_KEPT = 24 * 3600.0
