@@ -196,6 +196,19 @@ async def test_a_subscription_that_is_refused_in_a_new_session_ends_the_changes(
                 await changes.receive()
 
 
+async def test_who_asks_for_changes_after_that_is_told_as_well(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        async with watched(client, peer, item("c-1")) as members:
+            await peer.websocket.aclose(1008)
+            await refuse(await service.next(), "subscribeGroupState")
+            await wait_all_tasks_blocked()
+            async with members.changes() as changes:
+                assert await some(changes, 1) == [change("c-1")]
+                with pytest.raises(GroupLost):
+                    await changes.receive()
+
+
 async def test_an_own_state_that_is_refused_in_a_new_session_is_told_on_the_lifecycle(
     autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
 ) -> None:
@@ -293,6 +306,26 @@ async def test_who_waits_for_a_snapshot_is_told_of_the_end(
         with pytest.raises(ClientStopped):
             async with client.group_state("g"):
                 raise AssertionError("not reached")
+
+
+async def test_who_waits_for_a_snapshot_is_told_when_a_new_session_refuses(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+
+        async def play() -> None:
+            await peer.answer("subscribeGroupState")
+            await wait_all_tasks_blocked()
+            await peer.websocket.aclose(1008)
+            await refuse(await service.next(), "subscribeGroupState")
+
+        nursery.start_soon(play)
+        start = trio.current_time()
+        with pytest.raises(GroupLost, match="Forbidden"):
+            async with client.group_state("g"):
+                raise AssertionError("not reached")
+        assert trio.current_time() - start < 5
 
 
 async def test_after_the_block_nothing_is_told_any_more(autojump_clock: MockClock, service: RawService) -> None:

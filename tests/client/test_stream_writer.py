@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -170,6 +171,23 @@ async def test_a_full_window_is_back_pressure(
             nursery.start_soon(see_it_end, peer)
 
 
+async def test_statistics_remember_what_was_written(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        with pytest.raises(StreamFailed):
+            async with streaming(client, peer, nursery) as stream:
+                for _ in range(3):
+                    await stream.write("x")
+                await ack(peer, "s", 2)
+                await closed(peer, "s", "InternalServerError")
+                await stream.flush()
+        assert stream.statistics() == StreamStatistics(
+            written=3, acknowledged=1, unacknowledged=0, unacknowledged_bytes=0
+        )
+
+
 async def test_a_mebibyte_is_a_full_window_too(
     autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
 ) -> None:
@@ -210,6 +228,30 @@ async def test_flush_waits_until_all_is_acknowledged(
             await stream.flush()
             assert trio.current_time() == start + 2
             nursery.start_soon(see_it_end, peer)
+
+
+async def test_what_was_acknowledged_was_flushed_though_the_stream_ended_right_then(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        flushed = False
+        with pytest.raises(StreamFailed):
+            async with streaming(client, peer, nursery) as stream:
+                await stream.write("x")
+                async with trio.open_nursery() as flushing:
+                    flushing.start_soon(stream.flush)
+                    await wait_all_tasks_blocked()
+                    answers = (
+                        {"type": "streamAck", "streamId": "s", "expectedSequenceId": 2},
+                        {"type": "streamClosed", "streamId": "s", "error": {"name": "InternalServerError"}},
+                    )
+                    frames = [msgspec.json.encode(answer) for answer in answers]
+                    # In one piece, so that they are read at once.
+                    await peer.send_raw(b"".join(bytes([0x81, len(frame)]) + frame for frame in frames))
+                flushed = True
+                await stream.flush()
+        assert flushed
 
 
 async def test_the_end_waits_for_what_has_to_be_sent_again(

@@ -312,6 +312,20 @@ async def test_lost_sessions_lose_streams_and_say_how_far_they_came(
             await heard.receive()
 
 
+async def test_streams_end_when_their_session_is_handed_over(autojump_clock: MockClock) -> None:
+    async with pair(RELIABLE[0]) as (_, sender, reader), reader.group_streams("g") as streams:
+        with pytest.raises(trio.ClosedResourceError):
+            async with sender.open_stream("g") as stream:
+                await stream.write("a")
+                await sender.detach()
+                await stream.write("b")
+        heard = await streams.receive()
+        assert (await heard.receive()).data == "a"
+        with trio.fail_after(1), pytest.raises(StreamFailed) as caught:
+            await heard.receive()
+        assert caught.value.user_error_code == "Cancelled"
+
+
 async def test_a_reader_of_a_lost_session_is_told_what_it_missed(autojump_clock: MockClock) -> None:
     async with pair(RELIABLE[0]) as (emulator, sender, reader), reader.group_streams("g") as streams:
         async with sender.open_stream("g") as stream:

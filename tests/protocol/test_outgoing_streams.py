@@ -256,7 +256,18 @@ def test_who_opens_at_another_fragment_than_the_first_is_left() -> None:
     assert isinstance(stream.outcome, Failed)
 
 
-def test_the_answer_to_a_farewell_is_not_taken_for_another_stream() -> None:
+REFUSED = wire.StreamClosed("s", wire.WireError("Forbidden"))
+ANSWERS_TO_AN_OPENING_AND_A_FAREWELL: dict[str, list[wire.StreamAck | wire.StreamClosed]] = {
+    "it was opened and ended": [wire.StreamAck("s", 1), wire.StreamClosed("s")],
+    "it was refused": [REFUSED, wire.StreamClosed("s", wire.WireError("StreamNotFound"))],
+    "the end alone is answered": [wire.StreamClosed("s", wire.WireError("StreamNotFound"))],
+}
+
+
+@pytest.mark.parametrize("answers", ANSWERS_TO_AN_OPENING_AND_A_FAREWELL.values(), ids=str)
+def test_the_answers_to_a_stream_that_was_left_are_not_taken_for_those_to_another(
+    answers: list[wire.StreamAck | wire.StreamClosed],
+) -> None:
     streams = new_streams()
     gone = streams.open(opening(), IDLE_TIMEOUT)
     taken(streams)
@@ -264,11 +275,33 @@ def test_the_answer_to_a_farewell_is_not_taken_for_another_stream() -> None:
     assert gone.outcome == Ended()
     stream = streams.open(opening(), IDLE_TIMEOUT)
     assert shown(streams) == ["streamEnd", "sendToGroup"]
-    assert streams.closed(wire.StreamClosed("s", wire.WireError("StreamNotFound")), 0) is None
+    for answer in answers:
+        if isinstance(answer, wire.StreamAck):
+            assert streams.acknowledge(answer, 0) is None
+        else:
+            assert streams.closed(answer, 0) is None
+        assert stream.state == "opening"
     streams.acknowledge(wire.StreamAck("s", 1), 0)
     assert stream.state == "open"
     streams.closed(wire.StreamClosed("s", wire.WireError("IdleTimeout")), 0)
     assert stream.outcome == Failed(wire.WireError("IdleTimeout"))
+
+
+def test_the_acknowledgements_of_a_stream_that_was_given_up_are_not_taken_for_those_of_another() -> None:
+    streams = new_streams()
+    gone = opened(streams)
+    write(streams, gone, "a")
+    taken(streams)
+    streams.acknowledge(wire.StreamAck("s", 0), 0)
+    assert isinstance(gone.outcome, Failed)
+    stream = streams.open(opening(), IDLE_TIMEOUT)
+    assert shown(streams) == ["streamEnd", "sendToGroup"]
+    streams.acknowledge(wire.StreamAck("s", 2), 0)
+    streams.go_back(wire.StreamNack("s", 2), 0)
+    streams.closed(wire.StreamClosed("s"), 0)
+    assert stream.state == "opening"
+    streams.acknowledge(wire.StreamAck("s", 1), 0)
+    assert stream.state == "open"
 
 
 def test_what_is_said_of_unknown_streams_is_passed_over() -> None:
@@ -313,6 +346,24 @@ def test_an_end_may_become_one_with_an_error_until_it_is_written() -> None:
     assert shown(streams) == ["streamEnd"]
     streams.end(stream, wire.StreamEndError("another", "F"))
     assert (shown(streams), stream.error) == ([], wire.StreamEndError("why", "E"))
+
+
+def test_the_first_error_of_an_end_counts() -> None:
+    streams = new_streams()
+    stream = opened(streams)
+    streams.end(stream, wire.StreamEndError("why", "E"))
+    streams.end(stream, wire.StreamEndError("the sender was cancelled", "Cancelled"))
+    streams.end(stream)
+    assert taken(streams)[-1]["error"] == {"message": "why", "userErrorCode": "E"}
+
+
+def test_all_streams_may_be_ended_at_once() -> None:
+    streams = new_streams()
+    first, second = opened(streams), streams.open(opening("t"), IDLE_TIMEOUT)
+    assert streams.end_all(wire.StreamEndError("why", "E"))
+    assert (first.state, second.state) == ("ending", "closed")
+    assert shown(streams) == ["streamEnd"]
+    assert not new_streams().end_all(wire.StreamEndError())
 
 
 def test_an_opening_that_was_not_written_is_taken_back_without_a_word() -> None:
@@ -474,6 +525,19 @@ def test_an_opening_is_written_again_and_may_have_been_carried_out(answer: wire.
     assert stream.state == "open"
 
 
+def test_an_opening_that_was_asked_for_twice_has_two_answers() -> None:
+    streams = new_streams()
+    stream = streams.open(opening(), IDLE_TIMEOUT)
+    taken(streams)
+    assert streams.expire(ACK_TIMEOUT) == []
+    assert shown(streams, ACK_TIMEOUT) == ["sendToGroup"]
+    streams.acknowledge(wire.StreamAck("s", 1), ACK_TIMEOUT)
+    assert streams.closed(wire.StreamClosed("s", wire.WireError("BadRequest")), ACK_TIMEOUT) is None
+    assert stream.state == "open"
+    streams.closed(wire.StreamClosed("s", wire.WireError("BadRequest")), ACK_TIMEOUT)
+    assert stream.outcome == Failed(wire.WireError("BadRequest"))
+
+
 @pytest.mark.parametrize("error", [None, wire.WireError("StreamNotFound")])
 def test_an_end_is_written_again_and_may_have_been_carried_out(error: wire.WireError | None) -> None:
     streams = new_streams()
@@ -484,6 +548,19 @@ def test_an_end_is_written_again_and_may_have_been_carried_out(error: wire.WireE
     streams.session_recovered(0)
     assert shown(streams) == ["streamEnd"]
     streams.closed(wire.StreamClosed("s", error), 0)
+    assert stream.outcome == Ended()
+
+
+def test_an_end_may_be_found_carried_out_before_it_is_written_again() -> None:
+    streams = new_streams()
+    stream = opened(streams)
+    write(streams, stream, "a", "b")
+    streams.end(stream, wire.StreamEndError("why", "E"))
+    assert shown(streams) == [1, 2, "streamEnd"]
+    streams.transport_ended()
+    streams.session_recovered(0)
+    assert shown(streams, budget=1) == [1]
+    streams.closed(wire.StreamClosed("s", wire.WireError("StreamNotFound")), 0)
     assert stream.outcome == Ended()
 
 
@@ -524,14 +601,32 @@ def test_an_opening_that_was_never_written_goes_out_in_the_next_session() -> Non
     assert stream.state == "opening"
 
 
-def test_farewells_are_not_for_another_transport() -> None:
+def test_a_farewell_is_written_again_until_it_is_answered() -> None:
     streams = new_streams()
     stream = streams.open(opening(), IDLE_TIMEOUT)
     taken(streams)
     streams.end(stream)
+    for _ in range(2):  # the first one is not written before the transport ends
+        streams.transport_ended()
+        assert streams.idle
+        streams.session_recovered(0)
+        assert shown(streams) == ["streamEnd"]
+    streams.closed(wire.StreamClosed("s"), 0)
     streams.transport_ended()
     streams.session_recovered(0)
     assert taken(streams) == []
+
+
+def test_farewells_are_not_for_another_session() -> None:
+    streams = new_streams()
+    stream = streams.open(opening(), IDLE_TIMEOUT)
+    taken(streams)
+    streams.transport_ended()
+    streams.end(stream)  # while the link is down
+    assert not streams.idle
+    streams.session_lost()
+    streams.session_begun()
+    assert (streams.idle, taken(streams)) == (True, [])
 
 
 def test_a_stop_is_the_end_of_all() -> None:

@@ -177,8 +177,9 @@ class Client(Previews):
 
         The ticket takes along what nobody had read and what was not acknowledged. Subscriptions end, and callers who
         still wait for an ack get `ClientStopped`: whoever has the ticket goes on with what they asked for. What was
-        sent without an ack is written first, for which there is half a second. Keep the ticket secret: whoever has it
-        can be this client. It is good for as long as the service keeps the session, about half a minute.
+        sent without an ack is written first, for which there is half a second. Streams to groups are no part of a
+        ticket: those that are open are ended as if they were cancelled. Keep the ticket secret: whoever has it can be
+        this client. It is good for as long as the service keeps the session, about half a minute.
 
         Raises:
             RuntimeError: there is no session that could be recovered.

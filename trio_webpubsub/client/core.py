@@ -49,6 +49,8 @@ POSTS_PER_SCHEDULE_POINT = 64
 LAST_WRITES = 0.5
 """Seconds that a session which is being detached gets for writing what is queued."""
 NORMAL_CLOSURE = 1000
+HANDED_OVER = wire.StreamEndError("the sender's session was handed over", "Cancelled")
+"""What readers of a stream are told, which cannot be handed over."""
 
 
 class Core:
@@ -332,7 +334,7 @@ class Core:
         what = "does not know this client's state any more" if refused.observed is None else "does not tell its states"
         reason = self._rejoin_failure(refused.group, refused.operation, what)
         if refused.observed is not None:
-            self.states.end(refused.observed, lambda: GroupLost(refused.group, reason))
+            self.states.lost(refused.observed, lambda: GroupLost(refused.group, reason))
 
     def _rejoin_failure(self, group: str, operation: Operation | None, consequence: str) -> Exception:
         """Say why a group is not in the new session what it was in the last one, and tell of what was tried."""
@@ -387,6 +389,10 @@ class Core:
         with trio.move_on_after(LAST_WRITES):  # what nobody waits for has no place in a ticket
             await self._drain()
         self._raise_if_not_detachable()
+        if self.session.outgoing.streams.end_all(HANDED_OVER):
+            with trio.move_on_after(LAST_WRITES, shield=True):
+                await self._drain()
+            self._raise_if_not_detachable()
         unread = {
             name: [UnreadMessage.of(message) for message in messages]
             for name, messages in self.router.take_unread().items()

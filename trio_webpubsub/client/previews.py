@@ -185,6 +185,7 @@ class Previews:
         Raises:
             SendFailed: On entry: the service refused; ``Forbidden`` when the role is missing.
             AckTimeout: On entry: no answer or no snapshot came.
+            GroupLost: On entry: the session was lost meanwhile, and the service refused in the next one.
             ClientStopped, trio.ClosedResourceError: There is no connection any more.
             ValueError: ``group`` is no group name.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from weakref import WeakKeyDictionary
 
 import trio
 
+from ..errors import GroupLost
 from ..protocol.group_state import ObservedGroup
 from ..protocol.messages import GroupStateChange, MemberState
 from .route import Route
@@ -16,16 +18,17 @@ class StateWatchers:
 
     def __init__(self) -> None:
         self._routes: dict[ObservedGroup, list[Route[GroupStateChange]]] = {}
+        self._lost: WeakKeyDictionary[ObservedGroup, Callable[[], GroupLost]] = WeakKeyDictionary()
         self._end: Callable[[], Exception | None] | None = None
-        self._completed = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
 
     def open(self, observed: ObservedGroup, route: Route[GroupStateChange]) -> None:
         """Let a route have the changes of a group, after what is known now."""
         for change in _as_changes(observed.members):
             route.deliver(change, 0)
         self._routes.setdefault(observed, []).append(route)
-        if self._end is not None:
-            route.end(self._end)
+        if (end := self._lost.get(observed, self._end)) is not None:
+            route.end(end)
 
     def close(self, observed: ObservedGroup, route: Route[GroupStateChange]) -> None:
         """Close a route for good."""
@@ -41,25 +44,34 @@ class StateWatchers:
         for route in self._routes.get(observed, ()):
             for change in changes:
                 route.deliver(change, 0)
-        self._completed.unpark_all()
+        self._changed.unpark_all()
 
-    def end(self, observed: ObservedGroup, error: Callable[[], Exception | None]) -> None:
+    def lost(self, observed: ObservedGroup, error: Callable[[], GroupLost]) -> None:
         """No more changes will come of a group."""
+        self._lost[observed] = error
         for route in self._routes.get(observed, ()):
             route.end(error)
+        self._changed.unpark_all()
 
     def end_all(self, error: Callable[[], Exception | None]) -> None:
         """No more changes will come."""
         self._end = error
-        for observed in self._routes:
-            self.end(observed, error)
-        self._completed.unpark_all()
+        for routes in self._routes.values():
+            for route in routes:
+                route.end(error)
+        self._changed.unpark_all()
 
     async def wait_complete(self, observed: ObservedGroup, still_there: Callable[[], None]) -> None:
-        """Wait for the snapshot; ``still_there`` raises when none can come."""
+        """Wait for the snapshot; ``still_there`` raises when the client has ended.
+
+        Raises:
+            GroupLost: none can come: the states cannot be watched any more.
+        """
         while not observed.complete:
             still_there()
-            await self._completed.park()
+            if (lost := self._lost.get(observed)) is not None:
+                raise lost()
+            await self._changed.park()
 
 
 def _as_changes(members: Mapping[str, MemberState]) -> Iterator[GroupStateChange]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import trio
@@ -50,17 +50,15 @@ class _Sending:
             case _:
                 raise trio.ClosedResourceError("the stream was ended")
 
-    async def wait_until(self, done: Callable[[], bool]) -> None:
-        """Wait for something to come true while the stream is open."""
-        while not done():
-            await self._changed.park()
-            self.raise_if_over()
+    async def wait_for_change(self) -> None:
+        """Wait until the service, or the loss of the session, has changed something."""
+        await self._changed.park()
 
     async def wait_open(self) -> None:
         """Wait for the service's word. A caller that goes away takes the opening back."""
         try:
             while self.stream.state == "opening":
-                await self._changed.park()
+                await self.wait_for_change()
         except BaseException:
             self.end(wire.StreamEndError("the sender went away", "Cancelled"))
             raise
@@ -81,7 +79,7 @@ class _Sending:
         """Wait until the stream has ended in whatever way."""
         await trio.lowlevel.checkpoint()
         while self.stream.state != "closed":
-            await self._changed.park()
+            await self.wait_for_change()
 
 
 class GroupStreamWriter:
@@ -133,8 +131,9 @@ class GroupStreamWriter:
             self._credit = WRITES_PER_SCHEDULE_POINT
             await trio.lowlevel.checkpoint()
         self._sending.raise_if_over()
-        if not self._stream.has_room(len(payload.body)):
-            await self._sending.wait_until(lambda: self._stream.has_room(len(payload.body)))
+        while not self._stream.has_room(len(payload.body)):
+            await self._sending.wait_for_change()
+            self._sending.raise_if_over()
         self._streams.write(self._stream, payload)
         if self._stream.unwritten == 1:  # the writer has not been woken for the ones before, or is done with them
             self._sending.core.wake_writer()
@@ -149,8 +148,10 @@ class GroupStreamWriter:
         """
         await trio.lowlevel.checkpoint()
         self._sending.raise_if_over()
-        written = self._written
-        await self._sending.wait_until(lambda: self._stream.acknowledged >= written)
+        written = self._stream.written
+        while self._stream.acknowledged < written:
+            self._sending.raise_if_over()
+            await self._sending.wait_for_change()
 
     async def abort(self, user_error_code: str, message: str = "") -> None:
         """End the stream with an error of the sender's own, after the fragments written so far; readers get it.
@@ -175,15 +176,11 @@ class GroupStreamWriter:
         """Say how it stands."""
         stream = self._stream
         return StreamStatistics(
-            written=self._written,
+            written=stream.written,
             acknowledged=stream.acknowledged,
             unacknowledged=len(stream.fragments),
             unacknowledged_bytes=stream.size,
         )
-
-    @property
-    def _written(self) -> int:
-        return self._stream.acknowledged + len(self._stream.fragments)
 
 
 @block("async with client.open_stream(group) as stream:")

@@ -24,7 +24,7 @@ from .pending import Done, Operation, Refused, Unanswered
 from .wire import Acknowledged
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class ObservedGroup:
     """A group whose states are watched, by one or more subscribers."""
 

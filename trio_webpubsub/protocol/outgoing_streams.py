@@ -19,6 +19,10 @@ service that the last transport lost are gone, though, for they have no sequence
 written before and is now refused because the stream is there (``BadRequest``), or is not there any more
 (``StreamNotFound``), has been carried out. With a session all of its streams are lost.
 
+A stream that this side gives up, or whose opening nobody waits for any more, gets a *farewell*: an end that is written
+again after a recovery, until the service has answered. The service answers in order, so what it says before that is
+still about the stream that was left, and not about another one of its name.
+
 An acknowledgement outside of the window means that both sides have lost each other: the stream is given up, and the
 service is told. When an answer is due and nothing has come on for the time of an ack, what is unanswered is written
 again, since the link may have been dead for a while; the second time the stream is given up.
@@ -83,8 +87,10 @@ class OutgoingStream:
     keep_alive: float
     """Seconds without a frame after which the service is shown that the stream lives."""
     state: Literal["opening", "open", "ending", "closed"] = "opening"
+    written: int = 0
+    """How many fragments there are: the number of the newest."""
     acknowledged: int = 0
-    """How many fragments the service has confirmed: those up to this number."""
+    """How many of them the service has confirmed: those up to this number."""
     fragments: deque[tuple[bytes, int]] = field(default_factory=deque[tuple[bytes, int]])
     """The window: frames of unconfirmed fragments, in order, with the bytes of their payloads."""
     size: int = 0
@@ -98,8 +104,9 @@ class OutgoingStream:
     """Set by the shell: wakes who waits for something here. The core never calls it."""
 
     opening_written: int = 0
-    """How often, over all transports; and the same of the end."""
+    """How often, over all transports, those apart that were refused because of an earlier one."""
     end_written: int = 0
+    """How often, over all transports."""
     control_due: bool = True
     """Whether the opening, or the end, is still to be written on this transport."""
     keep_alive_due: bool = False
@@ -137,9 +144,23 @@ class OutgoingStream:
         return self.control_due and (self.error is not None or not self.fragments)
 
     @property
+    def end_repeated(self) -> bool:
+        """Whether the end was written before the last time that all unanswered was to be written again."""
+        return self.end_written > (not self.control_due)
+
+    @property
     def is_owed(self) -> bool:
         """Whether the service has still to answer something that was written."""
         return len(self.fragments) > self.unwritten or (self.state != "open" and not self.control_due)
+
+
+@dataclass(slots=True)
+class _Farewell:
+    """The end of a stream for which nobody waits any more."""
+
+    frame: bytes
+    opening_unanswered: bool
+    """Whether the service has to answer the opening first."""
 
 
 class OutgoingStreams:
@@ -151,8 +172,8 @@ class OutgoingStreams:
         self._max_message_size = max_message_size
         self._streams: dict[str, OutgoingStream] = {}
         self._ready: dict[OutgoingStream, None] = {}  # with something to write, in the order of their turns
-        self._farewells: deque[bytes] = deque()  # ends of streams that were given up
-        self._leaving: set[str] = set()  # their ids, until the service has answered
+        self._farewells: dict[str, _Farewell] = {}  # by stream id, until the service has answered
+        self._unsaid: list[bytes] = []  # those of them that are to be written
         self.deadline: float = math.inf
         """When `expire` is to be called; something is due then or later."""
 
@@ -180,9 +201,9 @@ class OutgoingStreams:
         Raises:
             MessageTooLarge: nothing was added.
         """
-        number = stream.acknowledged + len(stream.fragments) + 1
-        frame = self._encode(wire.StreamData(stream.stream_id, number, payload))
+        frame = self._encode(wire.StreamData(stream.stream_id, stream.written + 1, payload))
         size = len(payload.body)
+        stream.written += 1
         stream.fragments.append((frame, size))
         stream.size += size
         stream.unwritten += 1
@@ -191,7 +212,8 @@ class OutgoingStreams:
     def end(self, stream: OutgoingStream, error: wire.StreamEndError | None = None) -> None:
         """End a stream: normally after all of its fragments are confirmed, with an ``error`` as soon as they are out.
 
-        One that was not open yet is forgotten, and if it may be opening the service is told.
+        One that was not open yet is forgotten, and if it may be opening the service is told. An end with an error
+        replaces a normal one that was not written yet.
 
         Raises:
             MessageTooLarge: the error is, and nothing has changed.
@@ -201,11 +223,18 @@ class OutgoingStreams:
             if stream.opening_written:
                 self._bid_farewell(stream, error)
             self._close(stream, Ended())
-        elif stream.state == "open" or (stream.state == "ending" and error is not None and not stream.end_written):
+        elif stream.state == "open" or (error and stream.state == "ending" and not (stream.error or stream.end_written)):
             stream.state = "ending"
             stream.error = error
             stream.control_due = True
             self._offer(stream)
+
+    def end_all(self, error: wire.StreamEndError) -> bool:
+        """End every stream with an ``error``; tell whether there are any."""
+        streams = list(self._streams.values())
+        for stream in streams:
+            self.end(stream, error)
+        return bool(streams)
 
     def _encode(self, message: wire.StreamMessage) -> bytes:
         frame = self._codec.encode_upstream(message)
@@ -218,13 +247,11 @@ class OutgoingStreams:
     @property
     def idle(self) -> bool:
         """True when nothing waits to be written."""
-        return not self._ready and not self._farewells
+        return not self._ready and not self._unsaid
 
     def take(self, now: float, budget: int) -> list[bytes]:
         """Give frames to write now, about ``budget`` bytes of them; streams take turns."""
-        frames: list[bytes] = []
-        while self._farewells:
-            frames.append(self._farewells.popleft())
+        frames, self._unsaid = self._unsaid, []
         for stream in list(self._ready):
             if budget <= 0:
                 break
@@ -280,22 +307,30 @@ class OutgoingStreams:
 
     def closed(self, message: wire.StreamClosed, now: float) -> OutgoingStream | None:
         """Take the end of a stream, or its refusal; gives the stream if that changed something."""
-        stream = self._streams.get(message.stream_id)
-        if message.stream_id in self._leaving:
-            self._leaving.discard(message.stream_id)
+        error = message.error
+        farewell = self._farewells.get(message.stream_id)
+        if farewell is not None:
+            if farewell.opening_unanswered and error is not None and error.name != "StreamNotFound":
+                farewell.opening_unanswered = False
+            else:
+                del self._farewells[message.stream_id]
             return None
+        stream = self._streams.get(message.stream_id)
         if stream is None:
             return None
-        error = message.error
-        if stream.state == "opening" and stream.opening_written > 1 and error and error.name == "BadRequest":
-            return self._expected(stream.stream_id, 1, now)
+        if stream.opening_written > 1 and error and error.name == "BadRequest":
+            stream.opening_written -= 1
+            return self._expected(stream.stream_id, 1, now) if stream.state == "opening" else None
         if error is None and not stream.end_written:
             error = wire.WireError("", "the service closed the stream without a reason")
-        gone = error is not None and error.name == "StreamNotFound" and stream.end_written > 1
+        gone = error is not None and error.name == "StreamNotFound" and stream.end_repeated
         self._close(stream, Ended() if error is None or gone else Failed(error))
         return stream
 
     def _expected(self, stream_id: str, expected: int, now: float) -> OutgoingStream | None:
+        if (farewell := self._farewells.get(stream_id)) is not None:
+            farewell.opening_unanswered = False
+            return None
         stream = self._streams.get(stream_id)
         if stream is None:
             return None
@@ -305,7 +340,6 @@ class OutgoingStreams:
             return self._give_up(stream, wire.WireError(PROTOCOL_VIOLATION, text))
         if stream.state == "opening":
             stream.state = "open"
-            self._leaving.discard(stream_id)
         elif not confirmed:
             return None
         for _ in range(confirmed):
@@ -354,8 +388,7 @@ class OutgoingStreams:
     def transport_ended(self) -> None:
         """Nothing is written any more, and no answer can come."""
         self._ready.clear()
-        self._farewells.clear()
-        self._leaving.clear()
+        self._unsaid.clear()
         self.deadline = math.inf
         for stream in self._streams.values():  # no answer is due while there is no transport
             stream.waiting_since = math.inf
@@ -375,6 +408,9 @@ class OutgoingStreams:
 
     def session_recovered(self, now: float) -> None:
         """Write all again that was not answered."""
+        for farewell in self._farewells.values():
+            farewell.opening_unanswered = False  # that answer is lost
+            self._unsaid.append(farewell.frame)
         for stream in self._streams.values():
             self._start_over(stream)
             stream.asked_again = False
@@ -382,6 +418,8 @@ class OutgoingStreams:
 
     def session_lost(self) -> list[OutgoingStream]:
         """Give the streams that are lost; those whose opening was never written wait for the next session."""
+        self._farewells.clear()
+        self._unsaid.clear()
         lost = [stream for stream in self._streams.values() if stream.opening_written]
         for stream in lost:
             self._close(stream, Lost())
@@ -420,8 +458,9 @@ class OutgoingStreams:
         return stream
 
     def _bid_farewell(self, stream: OutgoingStream, error: wire.StreamEndError | None) -> None:
-        self._farewells.append(self._codec.encode_upstream(wire.StreamEnd(stream.stream_id, error)))
-        self._leaving.add(stream.stream_id)
+        frame = self._codec.encode_upstream(wire.StreamEnd(stream.stream_id, error))
+        self._farewells[stream.stream_id] = _Farewell(frame, opening_unanswered=stream.state == "opening")
+        self._unsaid.append(frame)
 
     def _close(self, stream: OutgoingStream, outcome: StreamOutcome) -> None:
         del self._streams[stream.stream_id]
