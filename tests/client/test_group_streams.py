@@ -26,8 +26,12 @@ from trio_webpubsub import (
     SubscriptionOverflow,
     open_client,
 )
+from trio_webpubsub.protocol.subprotocols import Subprotocol
 
+from ..protocol.protobuf_bytes import block, number
 from .raw_service import URL, Peer, RawService
+
+PROTOBUF: Subprotocol = "protobuf.reliable.webpubsub.azure.v1"
 
 
 class Sender:
@@ -190,6 +194,37 @@ async def test_a_burst_does_not_overflow_a_reader_that_keeps_taking(
         async with client.group_streams("g", join=False) as streams, trio.open_nursery() as nursery:
             nursery.start_soon(play)
             assert len(await texts(await streams.receive())) == 5000
+
+
+async def test_small_fragments_that_come_in_one_read_do_not_overflow_it_either(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    service.subprotocol = PROTOBUF
+    service.greet = False
+
+    def framed(message: bytes) -> bytes:
+        return bytes([0x82, len(message)]) + message
+
+    def fragment(place: int) -> bytes:
+        stream = block(6, block(1, "s"), number(2, place))
+        return block(2, block(1, "group"), block(2, "g"), block(3, block(1, "x")), number(4, place), stream)
+
+    async def play(client_opened: trio.Event) -> None:
+        peer = await service.next()
+        await peer.send_raw(framed(block(3, block(1, block(1, "c-1"), block(3, "canary-token")))))
+        await client_opened.wait()
+        await peer.send_raw(b"".join(framed(fragment(place)) for place in range(1, 4001)))
+
+    async with trio.open_nursery() as nursery:
+        opened = trio.Event()
+        nursery.start_soon(play, opened)
+        async with open_client(URL, connector=service.connector, subprotocol=PROTOBUF) as client:
+            async with client.group_streams("g", join=False) as streams:
+                opened.set()
+                stream = await streams.receive()
+                heard = [(await stream.receive()).data for _ in range(4000)]
+    assert heard == ["x"] * 4000
+    assert client.statistics().dropped == 0
 
 
 async def test_only_so_many_streams_wait_to_be_taken(autojump_clock: MockClock, service: RawService) -> None:

@@ -22,6 +22,10 @@ ABNORMAL_CLOSURE = 1006
 LAST_WORDS = 0.5
 """Seconds that a transport which has ended gets for answering a close frame."""
 
+AT_ONCE = 768
+"""So many frames are handed over before consumers are given a chance to take them. One read may bring thousands of small
+ones, and a subscription with a short buffer, as a stream has, would not hold them however quick its consumer is."""
+
 LOGGED_CHARACTERS = 4096
 """So much of a message is logged."""
 
@@ -96,28 +100,32 @@ class Connection:
         await self._transport.abort()
 
     async def _receive(self) -> TransportEnded:
-        session, transport, router = self._session, self._transport, self._router
         while True:
             try:
-                batch = await transport.receive_batch()
+                batch = await self._transport.receive_batch()
             except TransportEnded as ended:
                 return ended
-            outputs = session.receive(batch, trio.current_time())
-            if self._log_payloads:
-                for output in outputs:
-                    _log("received", output.messages if isinstance(output, Delivery) else [output])
-            self._dispatch(outputs)
-            if not self._proven.is_set() and session.proven:
-                self._proven.set()
-            if not session.idle:  # an ack may have made room, or asked for a new id
-                self.wake_writer()
-            self._rearm()
-            if session.worthless:
-                logger.warning("nothing readable comes any more, dropping the link")
-                await transport.abort()
-            router.sweep()
-            if router.crowded:
-                await router.polite_pause()
+            for start in range(0, len(batch), AT_ONCE):
+                await self._take(batch[start : start + AT_ONCE])
+
+    async def _take(self, batch: list[bytes]) -> None:
+        session, router = self._session, self._router
+        outputs = session.receive(batch, trio.current_time())
+        if self._log_payloads:
+            for output in outputs:
+                _log("received", output.messages if isinstance(output, Delivery) else [output])
+        self._dispatch(outputs)
+        if not self._proven.is_set() and session.proven:
+            self._proven.set()
+        if not session.idle:  # an ack may have made room, or asked for a new id
+            self.wake_writer()
+        self._rearm()
+        if session.worthless:
+            logger.warning("nothing readable comes any more, dropping the link")
+            await self._transport.abort()
+        router.sweep()
+        if router.crowded:
+            await router.polite_pause()
 
     async def _write(self) -> None:
         session, transport = self._session, self._transport

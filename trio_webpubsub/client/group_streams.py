@@ -38,7 +38,7 @@ class StreamRoute(Route[Any]):
 
     def __init__(self, stream: IncomingStream, *, buffer: int, gaps: bool, idle_timeout: float) -> None:
         super().__init__(buffer=buffer, overflow="error", gaps=gaps)
-        self.crowded_at: int = buffer // 4  # far enough from the end for what one read of the receive loop brings
+        self.crowded_at: int = buffer // 4  # far enough from the end for what the receive loop hands over at once
         self.stream = stream
         self.missing: int = 0
         self.failure: StreamError | None = None
