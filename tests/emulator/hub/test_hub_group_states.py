@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Deliver, Effect, EventHandled, Hub, Send
+from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol import wire
 
 from .driver import error_name, make_hub, open_connection, question_of, text
@@ -15,9 +16,9 @@ ROLES = ("webpubsub.setGroupState", "webpubsub.getGroupState")
 TYPING = {"status": "typing"}
 
 
-def new_hub() -> Hub:
+def new_hub(limits: HubLimits | None = None) -> Hub:
     """A hub with somebody who watches (1), and somebody who is watched (2)."""
-    hub = make_hub(epoch=1_000.0)
+    hub = make_hub(limits, epoch=1_000.0)
     open_connection(hub, 1, roles=ROLES)
     open_connection(hub, 2, roles=ROLES, user_id="bob")
     return hub
@@ -39,6 +40,13 @@ def item(state: Mapping[str, str] | None = TYPING, *, at: int) -> wire.GroupStat
 
 def update(state: Mapping[str, str] | None = TYPING, *, at: int) -> wire.GroupState:
     return wire.GroupState(group="g", items=[item(state, at=at)], snapshot=False)
+
+
+def accepted(effects: list[Effect]) -> bool:
+    """Whether a request was; a refusal is for a bad request."""
+    accepted = Send(2, wire.Ack(1, True)) in effects
+    assert accepted or error_name(effects) == "BadRequest"
+    return accepted
 
 
 def test_the_snapshot_follows_the_acknowledgement() -> None:
@@ -200,6 +208,23 @@ def test_what_waits_for_an_event_changes_nothing_when_its_connection_has_gone() 
     hub.transport_ended(1, code=1000, now=1)
     assert hub.answer_event(question.token, EventHandled(), now=2) == []
     assert states(hub.receive(2, wire.SubscribeGroupState("g"), now=3), 2)[0].items == []
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_connection_has_and_watches_only_so_many_states(watch: bool) -> None:
+    hub = new_hub(HubLimits(states=2, ack_ids=0))
+    for group, fits in (("g", True), ("h", True), ("g", True), ("i", False)):
+        request = wire.SubscribeGroupState(group, 1) if watch else wire.SetGroupState(group, TYPING, 1)
+        assert accepted(hub.receive(2, request, now=0)) is fits
+
+
+def test_the_states_of_a_connection_are_only_so_large() -> None:
+    hub = new_hub(HubLimits(state_bytes=10, ack_ids=0))
+    longest = {"a": "123456789"}
+    for group, state, fits in (("g", {"a": "1234"}, True), ("h", {"b": "12345"}, False), ("g", longest, True)):
+        assert accepted(hub.receive(2, wire.SetGroupState(group, state, 1), now=0)) is fits
+    hub.receive(2, wire.SetGroupState("g", None), now=0)
+    assert accepted(hub.receive(2, wire.SetGroupState("h", longest, 1), now=0))
 
 
 def test_a_hub_of_its_own_has_states_of_its_own() -> None:

@@ -207,7 +207,10 @@ def test_an_idle_stream_ends() -> None:
     opened(hub, wire.OpenStream(group="g", stream=wire.StreamStart("s", 10_000)))
     assert hub.next_deadline == 10
     hub.receive(1, fragment(1), now=5)
+    assert hub.handle_timeout(10) == []
     hub.receive(1, wire.StreamData("s"), now=12)
+    assert hub.next_deadline == 15  # a look in vain, which costs less than to find the first one every time
+    assert hub.handle_timeout(15) == []
     assert hub.next_deadline == 22
     assert hub.handle_timeout(21.9) == []
     effects = hub.handle_timeout(22)
@@ -219,6 +222,15 @@ def test_the_idle_timeout_is_five_minutes_unless_the_sender_chooses() -> None:
     hub = new_hub()
     opened(hub, now=7)
     assert hub.next_deadline == 307
+
+
+def test_a_connection_has_only_so_many_streams_open() -> None:
+    hub = new_hub(HubLimits(streams=2))
+    opened(hub, wire.OpenStream(group="g", stream=wire.StreamStart("a")))
+    opened(hub, wire.OpenStream(group="g", stream=wire.StreamStart("b")))
+    assert said(hub.receive(1, OPEN, now=0)) == closed("BadRequest")
+    hub.receive(1, wire.StreamEnd("a"), now=0)
+    opened(hub)
 
 
 def test_one_idle_stream_ends_and_another_goes_on() -> None:

@@ -11,50 +11,83 @@ times of one connection's states grow. The service's limits are not published.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 from ...protocol import wire
 from .deliveries import Deliveries
 from .effects import Effect
+from .limits import HubLimits
 from .registry import Connection
 
 Effects: TypeAlias = list[Effect]
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class _Share:
+    """What a connection has part in."""
+
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
+    """Bytes of its states, by group."""
+    watched: dict[str, None] = field(default_factory=dict[str, None])
+    """The groups whose states it is told of, in order."""
+    newest: int = 0
+    """The time of its newest state."""
 
 
 class GroupStates:
     """The states of a hub's connections."""
 
-    def __init__(self, deliveries: Deliveries, *, epoch: float) -> None:
+    def __init__(self, limits: HubLimits, deliveries: Deliveries, *, epoch: float) -> None:
         """Start without states.
 
         Args:
+            limits: how many states there may be, and how large.
             deliveries: sends messages.
             epoch: what makes of a hub's time the seconds since 1970.
         """
+        self._limits = limits
         self._deliveries = deliveries
         self._epoch = epoch
         self._states: dict[str, dict[str, wire.GroupStateItem]] = {}  # by group and connection id
         self._subscribers: dict[str, dict[str, Connection]] = {}  # by group and connection id
-        self._newest: dict[str, int] = {}  # the time of each connection's newest state
+        self._shares: dict[str, _Share] = {}  # by connection id
+
+    def check_room(self, connection: Connection, request: wire.SetGroupState | wire.SubscribeGroupState) -> None:
+        """Check that a connection may have one more state, or watch one more group.
+
+        Raises:
+            ValueError: these are too many, or too large.
+        """
+        limits, share, group = self._limits, self._shares.get(connection.id, _Share()), request.group
+        if isinstance(request, wire.SubscribeGroupState):
+            if len(share.watched.keys() | {group}) > limits.states:
+                raise ValueError(f"A connection watches the states of at most {limits.states:,} groups.")
+        elif request.state is not None:
+            sizes = share.sizes | {group: _size_of(request.state)}
+            if len(sizes) > limits.states:
+                raise ValueError(f"A connection has states in at most {limits.states:,} groups.")
+            if sum(sizes.values()) > limits.state_bytes:
+                raise ValueError(f"The states of a connection have at most {limits.state_bytes:,} bytes.")
 
     def set(
         self, connection: Connection, group: str, state: Mapping[str, str] | None, now: float, effects: Effects
     ) -> None:
         """Replace a connection's state in a group, or remove it."""
-        states = self._states.setdefault(group, {})
-        if state is None:
-            if states.pop(connection.id, None) is None:
-                self._forget(group)
-                return
-            self._forget(group)
+        share = self._shares.setdefault(connection.id, _Share())
+        if state is None and group not in share.sizes:
+            return
+        share.newest = max(round((self._epoch + now) * 1000), share.newest + 1)  # in milliseconds since 1970, growing
         item = wire.GroupStateItem(
-            connection_id=connection.id,
-            user_id=connection.user_id,
-            state=state,
-            updated_at=self._time_for(connection, now),
+            connection_id=connection.id, user_id=connection.user_id, state=state, updated_at=share.newest
         )
         if state is not None:
-            states[connection.id] = item
+            share.sizes[group] = _size_of(state)
+            self._states.setdefault(group, {})[connection.id] = item
+        else:
+            del share.sizes[group]
+            _strike(self._states, group, connection.id)
         subscribers = list(self._subscribers.get(group, {}).values())
         message = wire.GroupState(group=group, items=[item], snapshot=False)
         self._deliveries.deliver(message, subscribers, effects, now=now)
@@ -62,6 +95,7 @@ class GroupStates:
     def subscribe(self, connection: Connection, group: str) -> None:
         """Tell a connection of every change from now on."""
         self._subscribers.setdefault(group, {})[connection.id] = connection
+        self._shares.setdefault(connection.id, _Share()).watched[group] = None
 
     def tell_all(self, connection: Connection, group: str, now: float, effects: Effects) -> None:
         """Send a connection all states of a group."""
@@ -71,25 +105,27 @@ class GroupStates:
 
     def unsubscribe(self, connection: Connection, group: str) -> None:
         """Tell a connection no more; nothing happens if it was not told."""
-        subscribers = self._subscribers.get(group, {})
-        subscribers.pop(connection.id, None)
-        if not subscribers:
-            self._subscribers.pop(group, None)
+        share = self._shares.get(connection.id, _Share())
+        if group in share.watched:
+            del share.watched[group]
+            _strike(self._subscribers, group, connection.id)
 
     def connection_ended(self, connection: Connection, now: float, effects: Effects) -> None:
         """Remove all of a connection that is gone, and tell the others."""
-        for group in [group for group, subscribers in self._subscribers.items() if connection.id in subscribers]:
+        share = self._shares.get(connection.id, _Share())
+        for group in list(share.watched):
             self.unsubscribe(connection, group)
-        for group in [group for group, states in self._states.items() if connection.id in states]:
+        for group in list(share.sizes):
             self.set(connection, group, None, now, effects)
-        self._newest.pop(connection.id, None)
+        self._shares.pop(connection.id, None)
 
-    def _forget(self, group: str) -> None:
-        if not self._states[group]:
-            del self._states[group]
 
-    def _time_for(self, connection: Connection, now: float) -> int:
-        """Give the time in milliseconds since 1970, later than that of the connection's last state."""
-        time = max(round((self._epoch + now) * 1000), self._newest.get(connection.id, 0) + 1)
-        self._newest[connection.id] = time
-        return time
+def _size_of(state: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in state.items())
+
+
+def _strike(table: dict[str, dict[str, V]], group: str, connection_id: str) -> None:
+    """Remove an entry, and what held it if that is empty now."""
+    del table[group][connection_id]
+    if not table[group]:
+        del table[group]

@@ -36,6 +36,12 @@ class HubLimits:
     """The longest life that a client may ask for its message."""
     stream_idle_timeout: float = 300.0
     """Seconds without a fragment after which a stream ends whose sender did not choose."""
+    streams: int = 1_000
+    """Streams that a connection may have open."""
+    states: int = 1_000
+    """Groups in which a connection may have a state, and just as many whose states it may watch."""
+    state_bytes: int = names.MAX_MESSAGE_SIZE
+    """Bytes of text in all states of a connection."""
     waiting_requests: int = 100
     """Requests of one connection that wait for the answer to its event; with more, it is not read from."""
     waiting_bytes: int = names.MAX_MESSAGE_SIZE

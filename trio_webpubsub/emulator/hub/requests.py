@@ -241,11 +241,13 @@ class Requests:
         role, purpose = _role_for(request)
         if not connection.roles.allow(role, request.group):
             return wire.WireError("Forbidden", f"No role of this connection allows to {purpose}.")
-        if isinstance(request, wire.JoinGroup):
-            try:
+        try:
+            if isinstance(request, wire.JoinGroup):
                 self._lifetimes.check_room(connection, [request.group])
-            except TooManyGroups as error:
-                return wire.WireError("BadRequest", str(error))
+            elif isinstance(request, wire.SetGroupState | wire.SubscribeGroupState):
+                self._states.check_room(connection, request)
+        except (TooManyGroups, ValueError) as error:
+            return wire.WireError("BadRequest", str(error))
         return None
 
     def _refuse(self, connection: Connection, ack_id: int | None, error: wire.WireError, effects: Effects) -> None:

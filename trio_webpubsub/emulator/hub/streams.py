@@ -55,11 +55,14 @@ class Streams:
 
     def __init__(self, limits: HubLimits, lifetimes: Lifetimes, deliveries: Deliveries) -> None:
         self._default_idle_timeout = limits.stream_idle_timeout
+        self._most = limits.streams
         self._lifetimes = lifetimes
         self._deliveries = deliveries
         self._streams: dict[str, dict[str, _Stream]] = {}  # by connection id and stream id
         self.refusals: int = 0
         """How many of the next fragments are refused for the moment, to try how clients take it."""
+        self.next_deadline: float = math.inf
+        """When `end_idle` is to be called. What is idle ends then or later, for every fragment puts that off."""
 
     def take(self, connection: Connection, message: wire.StreamMessage, now: float, effects: Effects) -> None:
         """Take what a client sent for a stream."""
@@ -95,6 +98,8 @@ class Streams:
                 raise ValueError("The idle timeout of a stream is more than 0.")
             if start.stream_id in streams:
                 raise ValueError("A stream with this id is open.")
+            if len(streams) >= self._most:
+                raise ValueError(f"A connection has at most {self._most:,} streams open.")
         except ValueError as reason:
             error = wire.WireError("BadRequest", str(reason))
         if error is None and not connection.roles.allow("sendToGroup", request.group):
@@ -106,6 +111,7 @@ class Streams:
         idle_timeout = self._default_idle_timeout if timeout is None else timeout / 1000
         stream = _Stream(start.stream_id, connection, request.group, request.no_echo, idle_timeout, now + idle_timeout)
         self._streams.setdefault(connection.id, {})[stream.id] = stream
+        self.next_deadline = min(self.next_deadline, stream.deadline)
         _tell(connection, wire.StreamAck(stream.id, 1), effects)
 
     def _fragment(self, stream: _Stream, number: int, payload: wire.Payload, now: float, effects: Effects) -> None:
@@ -139,18 +145,16 @@ class Streams:
         for stream in list(self._streams.get(connection.id, {}).values()):
             self._last(stream, _GONE.name, _GONE.message, now, effects)
 
-    @property
-    def next_deadline(self) -> float:
-        """When a stream has been idle for too long; ``math.inf`` if none can be."""
-        return min(
-            (stream.deadline for streams in self._streams.values() for stream in streams.values()), default=math.inf
-        )
-
     def end_idle(self, now: float, effects: Effects) -> None:
         """End the streams that have been idle for too long."""
+        if now < self.next_deadline:
+            return
+        self.next_deadline = math.inf
         for stream in [each for streams in self._streams.values() for each in streams.values()]:
             if stream.deadline <= now:
                 self._fail(stream, _IDLE, now, effects)
+            else:
+                self.next_deadline = min(self.next_deadline, stream.deadline)
 
     def _fail(self, stream: _Stream, error: wire.WireError, now: float, effects: Effects) -> None:
         self._last(stream, error.name, error.message, now, effects)
