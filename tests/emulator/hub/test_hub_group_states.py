@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Deliver, Effect, EventHandled, Hub, Send
+from trio_webpubsub.emulator.hub import Abort, ConnectAccepted, ConnectRequest, Deliver, Effect, EventHandled, Hub, Send
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol import wire
 
@@ -225,6 +225,18 @@ def test_the_states_of_a_connection_are_only_so_large() -> None:
         assert accepted(hub.receive(2, wire.SetGroupState(group, state, 1), now=0)) is fits
     hub.receive(2, wire.SetGroupState("g", None), now=0)
     assert accepted(hub.receive(2, wire.SetGroupState("h", longest, 1), now=0))
+
+
+def test_who_overflows_is_told_no_more() -> None:
+    hub = make_hub(HubLimits(unacknowledged_messages=3), epoch=0.0)
+    open_connection(hub, 1, roles=ROLES, reliable=True)
+    open_connection(hub, 2, roles=ROLES)
+    for group in ("g", "h", "i"):
+        hub.receive(2, wire.SetGroupState(group, TYPING), now=0)
+        hub.receive(1, wire.SubscribeGroupState(group), now=0)
+    effects = hub.close_connection("c-2")
+    assert Abort(1) in effects
+    assert hub.registry.connections == {}
 
 
 def test_a_hub_of_its_own_has_states_of_its_own() -> None:

@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 from ...protocol import wire
 from .deliveries import Deliveries
 from .effects import Effect
+from .lifetimes import Lifetimes
 from .limits import HubLimits
 from .registry import Connection
 
@@ -39,15 +40,17 @@ class _Share:
 class GroupStates:
     """The states of a hub's connections."""
 
-    def __init__(self, limits: HubLimits, deliveries: Deliveries, *, epoch: float) -> None:
+    def __init__(self, limits: HubLimits, lifetimes: Lifetimes, deliveries: Deliveries, *, epoch: float) -> None:
         """Start without states.
 
         Args:
             limits: how many states there may be, and how large.
+            lifetimes: knows who is there.
             deliveries: sends messages.
             epoch: what makes of a hub's time the seconds since 1970.
         """
         self._limits = limits
+        self._lifetimes = lifetimes
         self._deliveries = deliveries
         self._epoch = epoch
         self._states: dict[str, dict[str, wire.GroupStateItem]] = {}  # by group and connection id
@@ -88,7 +91,8 @@ class GroupStates:
         else:
             del share.sizes[group]
             _strike(self._states, group, connection.id)
-        subscribers = list(self._subscribers.get(group, {}).values())
+        # What was told just before may have been too much for one of them, which is still listed here.
+        subscribers = filter(self._lifetimes.is_there, list(self._subscribers.get(group, {}).values()))
         message = wire.GroupState(group=group, items=[item], snapshot=False)
         self._deliveries.deliver(message, subscribers, effects, now=now)
 

@@ -70,7 +70,7 @@ class Hub:
         self._accepted: dict[Transport, Connection] = {}
         self._lifetimes = Lifetimes(limits, frozenset(announced))
         self._deliveries = Deliveries(self._lifetimes)
-        self._states = GroupStates(limits, self._deliveries, epoch=epoch)
+        self._states = GroupStates(limits, self._lifetimes, self._deliveries, epoch=epoch)
         self._requests = Requests(
             limits, self._lifetimes, self._deliveries, self._states, drop_failed_events=drop_failed_events
         )
