@@ -331,6 +331,7 @@ async def test_a_sender_may_end_its_stream_with_an_error_of_its_own(
 
             async def play() -> None:
                 await peer.expect("streamData")
+                await ack(peer, "s", 2)
                 end = await see_it_end(peer)
                 assert end["error"] == {"message": "no more tokens", "userErrorCode": "Quota"}
 

@@ -106,6 +106,31 @@ async def test_a_cancelled_sender_is_told_too(autojump_clock: MockClock) -> None
         assert caught.value.user_error_code == "Cancelled"
 
 
+@pytest.mark.parametrize("how", ["abort", "exception", "cancellation"])
+async def test_an_early_end_comes_after_what_was_written(autojump_clock: MockClock, how: str) -> None:
+    """Though the service refuses fragments for the moment, which are sent again."""
+    async with pair(RELIABLE[0]) as (emulator, sender, reader), reader.group_streams("g") as streams:
+        emulator.refuse_fragments("chat", 3)
+        with trio.CancelScope() as scope, suppress(LookupError):
+            async with sender.open_stream("g") as stream:
+                await stream.write("a")
+                await stream.write("b")
+                match how:
+                    case "abort":
+                        await stream.abort("Mine")
+                    case "exception":
+                        raise LookupError
+                    case _:
+                        scope.cancel()
+                        await trio.sleep_forever()
+        heard = await streams.receive()
+        assert [(await heard.receive()).data for _ in range(2)] == ["a", "b"]
+        with pytest.raises(StreamFailed) as caught:
+            await heard.receive()
+        assert caught.value.user_error_code == {"abort": "Mine", "exception": "Exception"}.get(how, "Cancelled")
+        assert heard.missing == 0
+
+
 async def test_a_sender_that_goes_away_is_told_by_the_service(autojump_clock: MockClock) -> None:
     async with (
         pair(RELIABLE[0]) as (emulator, sender, reader),

@@ -324,11 +324,11 @@ def test_an_end_waits_until_all_is_acknowledged() -> None:
     assert stream.outcome == Ended()
 
 
-def test_an_end_with_an_error_waits_for_nothing() -> None:
+def test_an_end_in_a_hurry_waits_for_nothing() -> None:
     streams = new_streams()
     stream = opened(streams)
     write(streams, stream, "a", "b")
-    streams.end(stream, wire.StreamEndError("why", "E"))
+    streams.end(stream, wire.StreamEndError("why", "E"), hurry=True)
     frames = taken(streams)
     assert [frame.get("streamSequenceId") for frame in frames] == [1, 2, None]
     assert frames[-1] == {"type": "streamEnd", "error": {"message": "why", "userErrorCode": "E"}, "streamId": "s"}
@@ -343,6 +343,8 @@ def test_an_end_may_become_one_with_an_error_until_it_is_written() -> None:
     streams.end(stream)
     assert shown(streams) == [1]
     streams.end(stream, wire.StreamEndError("why", "E"))
+    assert shown(streams) == []
+    streams.end(stream, hurry=True)
     assert shown(streams) == ["streamEnd"]
     streams.end(stream, wire.StreamEndError("another", "F"))
     assert (shown(streams), stream.error) == ([], wire.StreamEndError("why", "E"))
@@ -555,7 +557,7 @@ def test_an_end_may_be_found_carried_out_before_it_is_written_again() -> None:
     streams = new_streams()
     stream = opened(streams)
     write(streams, stream, "a", "b")
-    streams.end(stream, wire.StreamEndError("why", "E"))
+    streams.end(stream, wire.StreamEndError("why", "E"), hurry=True)
     assert shown(streams) == [1, 2, "streamEnd"]
     streams.transport_ended()
     streams.session_recovered(0)

@@ -64,9 +64,9 @@ class _Sending:
             raise
         self.raise_if_over()
 
-    def end(self, error: wire.StreamEndError | None = None) -> None:
+    def end(self, error: wire.StreamEndError | None = None, *, hurry: bool = False) -> None:
         """End the stream; does nothing when it is over."""
-        self.core.session.outgoing.streams.end(self.stream, error)
+        self.core.session.outgoing.streams.end(self.stream, error, hurry=hurry)
         self.core.wake_writer()
 
     async def wait_closed(self) -> None:
@@ -154,7 +154,9 @@ class GroupStreamWriter:
             await self._sending.wait_for_change()
 
     async def abort(self, user_error_code: str, message: str = "") -> None:
-        """End the stream with an error of the sender's own, after the fragments written so far; readers get it.
+        """End the stream with an error of the sender's own; readers get it after the fragments written so far.
+
+        It waits until these are acknowledged and the service has closed the stream.
 
         Args:
             user_error_code: What they get as `StreamFailed.user_error_code`.
@@ -199,6 +201,7 @@ async def running_stream(
         sending.end(_reason(error))
         with trio.move_on_after(GOODBYE, shield=True):
             await sending.wait_over()  # how it ended says less than what the block raised
+        sending.end(hurry=True)
         raise
     sending.end()
     await sending.wait_closed()

@@ -11,8 +11,8 @@ sender goes back to the one that is expected. The fragments that were on their w
 going back the sender holds still for a moment, twice as long each time until something is confirmed; nacks that come
 then change nothing. A fragment that the service has already does no harm, it is not published again.
 
-What ends a stream has no number. So the end of all is written when everything has been confirmed: written earlier, it
-could overtake a fragment that has to be sent again. An end with an error may do that, and waits for nothing.
+What ends a stream has no number. So the end is written when everything has been confirmed: written earlier, it could
+overtake a fragment that has to be sent again. Only who is in a *hurry* takes that risk.
 
 A stream belongs to its session. After a recovery what is unconfirmed is written again, in order. The answers of the
 service that the last transport lost are gone, though, for they have no sequence ids. So an opening, or an end, that was
@@ -99,6 +99,8 @@ class OutgoingStream:
     """How many of them, the last ones, have not been written since going back the last time."""
     error: wire.StreamEndError | None = None
     """What it is ended with."""
+    hurried: bool = False
+    """Whether its end waits for no confirmation."""
     outcome: StreamOutcome | None = None
     wake: Callable[[], None] | None = field(default=None, repr=False)
     """Set by the shell: wakes who waits for something here. The core never calls it."""
@@ -140,8 +142,8 @@ class OutgoingStream:
 
     @property
     def end_due(self) -> bool:
-        """Whether the end may be written: a normal one when everything is confirmed."""
-        return self.control_due and (self.error is not None or not self.fragments)
+        """Whether the end may be written: when everything is confirmed, unless it is in a hurry."""
+        return self.control_due and (self.hurried or not self.fragments)
 
     @property
     def end_repeated(self) -> bool:
@@ -209,11 +211,11 @@ class OutgoingStreams:
         stream.unwritten += 1
         self._offer(stream)
 
-    def end(self, stream: OutgoingStream, error: wire.StreamEndError | None = None) -> None:
-        """End a stream: normally after all of its fragments are confirmed, with an ``error`` as soon as they are out.
+    def end(self, stream: OutgoingStream, error: wire.StreamEndError | None = None, *, hurry: bool = False) -> None:
+        """End a stream after all of its fragments are confirmed, or in a ``hurry`` as soon as they are out.
 
-        One that was not open yet is forgotten, and if it may be opening the service is told. An end with an error
-        replaces a normal one that was not written yet.
+        One that was not open yet is forgotten, and if it may be opening the service is told. As long as the end has not
+        been written it may still get an error and a hurry.
 
         Raises:
             MessageTooLarge: the error is, and nothing has changed.
@@ -223,17 +225,19 @@ class OutgoingStreams:
             if stream.opening_written:
                 self._bid_farewell(stream, error)
             self._close(stream, Ended())
-        elif stream.state == "open" or (error and stream.state == "ending" and not (stream.error or stream.end_written)):
+        elif stream.state == "open":
             stream.state = "ending"
-            stream.error = error
             stream.control_due = True
+        if stream.state == "ending" and not stream.end_written:
+            stream.error = stream.error or error
+            stream.hurried |= hurry
             self._offer(stream)
 
     def end_all(self, error: wire.StreamEndError) -> bool:
-        """End every stream with an ``error``; tell whether there are any."""
+        """End every stream with an ``error``, in a hurry; tell whether there are any."""
         streams = list(self._streams.values())
         for stream in streams:
-            self.end(stream, error)
+            self.end(stream, error, hurry=True)
         return bool(streams)
 
     def _encode(self, message: wire.StreamMessage) -> bytes:
