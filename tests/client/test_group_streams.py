@@ -218,11 +218,13 @@ async def test_small_fragments_that_come_in_one_read_do_not_overflow_it_either(
     async with trio.open_nursery() as nursery:
         opened = trio.Event()
         nursery.start_soon(play, opened)
-        async with open_client(URL, connector=service.connector, subprotocol=PROTOBUF) as client:
-            async with client.group_streams("g", join=False) as streams:
-                opened.set()
-                stream = await streams.receive()
-                heard = [(await stream.receive()).data for _ in range(4000)]
+        async with (
+            open_client(URL, connector=service.connector, subprotocol=PROTOBUF) as client,
+            client.group_streams("g", join=False) as streams,
+        ):
+            opened.set()
+            stream = await streams.receive()
+            heard = [(await stream.receive()).data for _ in range(4000)]
     assert heard == ["x"] * 4000
     assert client.statistics().dropped == 0
 

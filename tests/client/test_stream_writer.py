@@ -176,16 +176,18 @@ async def test_statistics_remember_what_was_written(
 ) -> None:
     async with open_client(URL, connector=service.connector) as client:
         peer = await service.next()
+        nursery.start_soon(accept, peer)
         with pytest.raises(StreamFailed):
-            async with streaming(client, peer, nursery) as stream:
+            async with client.open_stream("g", stream_id="s") as stream:
                 for _ in range(3):
                     await stream.write("x")
                 await ack(peer, "s", 2)
                 await closed(peer, "s", "InternalServerError")
-                await stream.flush()
-        assert stream.statistics() == StreamStatistics(
-            written=3, acknowledged=1, unacknowledged=0, unacknowledged_bytes=0
-        )
+                with pytest.raises(StreamFailed):
+                    await stream.flush()
+                assert stream.statistics() == StreamStatistics(
+                    written=3, acknowledged=1, unacknowledged=0, unacknowledged_bytes=0
+                )
 
 
 async def test_a_mebibyte_is_a_full_window_too(

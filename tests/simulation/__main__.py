@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plan", help="its faults, as JSON; by default those that follow from the seed")
     parser.add_argument("--shrink", action="store_true", help="if it fails, look for fewer faults under which it does")
     parser.add_argument("--core-seed", type=int, help="repeat the run of session and hub with this seed")
+    parser.add_argument("--streams-seed", type=int, help="repeat the run of streams and states with this seed")
     parser.add_argument("--hours", type=float, help="run fresh seeds, and every byte of the script, for so long")
     parser.add_argument("--first-seed", type=int, help="where the fresh seeds begin; by default anywhere")
     parser.add_argument("--until-it-fails", type=float, metavar="SECONDS", help="run all lanes here, for so long")
@@ -32,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.core_seed is not None:
         core.run(options.core_seed)
         return 0
+    if options.streams_seed is not None:
+        return _told(lanes.streams_seed(options.streams_seed))
     if options.seed is not None:
         return _repeat(options.seed, options.plan, shrink=options.shrink)
     if options.until_it_fails is not None:
@@ -61,11 +64,12 @@ def _run_for(hours: float, first_seed: int) -> int:
 
 def _by_turns(first_seed: int) -> Iterator[tuple[lanes.Lane, Iterable[Any]]]:
     """Give all lanes by turns: without end, but for the bytes of the script, of which there are only so many."""
-    core_seeds, whole_seeds = count(first_seed), count(first_seed)
+    core_seeds, whole_seeds, streams_seeds = count(first_seed), count(first_seed), count(first_seed)
     cut_cases = chain.from_iterable(cuts.cases(each, every_byte=True) for each in cuts.SUBPROTOCOLS)
     while True:
         yield lanes.whole_stack_seed, list(islice(whole_seeds, lanes.CHUNK))
         yield lanes.core_seed, list(islice(core_seeds, lanes.CHUNK))
+        yield lanes.streams_seed, list(islice(streams_seeds, lanes.CHUNK))
         yield lanes.cut, list(islice(cut_cases, lanes.CHUNK))
 
 

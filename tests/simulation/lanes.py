@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from trio_webpubsub.testing import Fault
 
-from . import cancellations, core, cuts, whole_stack
+from . import cancellations, core, cuts, streams, whole_stack
 from .model import Hangs
 from .whole_stack import FINDINGS
 
@@ -69,6 +69,15 @@ def whole_stack_seed(seed: int) -> Summary:
     """Run everything under the faults of a seed."""
     try:
         outcome = whole_stack.run(seed)
+    except whole_stack.Failed as error:
+        return Summary(1, failures=[str(error)])
+    return Summary(1, outcome.faults, outcome.virtual_seconds)
+
+
+def streams_seed(seed: int) -> Summary:
+    """Run streams and states of groups under the faults of a seed."""
+    try:
+        outcome = streams.run(seed)
     except whole_stack.Failed as error:
         return Summary(1, failures=[str(error)])
     return Summary(1, outcome.faults, outcome.virtual_seconds)
@@ -125,7 +134,7 @@ def in_parallel(
 
 def until_it_fails(seconds: float) -> Summary:
     """Do runs of all lanes by turns, here, until one fails or the time is over."""
-    core_seeds, whole_seeds = count(), count()
+    core_seeds, whole_seeds, streams_seeds = count(), count(), count()
     try:
         every_seventh = [list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS]
     except FINDINGS as error:
@@ -139,6 +148,7 @@ def until_it_fails(seconds: float) -> Summary:
             (cancellation, islice(cancelled, 1)),
             (core_seed, islice(core_seeds, 50)),
             (whole_stack_seed, islice(whole_seeds, 10)),
+            (streams_seed, islice(streams_seeds, 5)),
             (cut, islice(cut_cases, 10)),
         ):
             total += _run_chunk(lane, cases)

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import trio_webpubsub
 
+from .stream_defects import STREAM_DEFECTS
+
 TESTS = Path(__file__).parent.parent
 PACKAGE = "trio_webpubsub"
 SOURCES = Path(trio_webpubsub.__file__).parent
@@ -282,6 +284,7 @@ MUTANTS = [
         "            effects.append(Abort(connection.transport))\n            self._lifetimes.detach",
         '            return [Close(transport, 1013, "busy")]\n            self._lifetimes.detach',
     ),
+    *(Mutant(*defect) for defect in STREAM_DEFECTS),
 ]
 
 

@@ -23,7 +23,7 @@ LAST_WORDS = 0.5
 """Seconds that a transport which has ended gets for answering a close frame."""
 
 AT_ONCE = 768
-"""So many frames are handed over before consumers are given a chance to take them. One read may bring thousands of small
+"""So many frames are handed over before consumers get a chance to take them. One read may bring thousands of small
 ones, and a subscription with a short buffer, as a stream has, would not hold them however quick its consumer is."""
 
 LOGGED_CHARACTERS = 4096
