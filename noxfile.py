@@ -45,8 +45,8 @@ NODE_PACKAGES = (
 )
 """What the tests with real peers take from npm."""
 
-NODE_PEERS = ("@azure/web-pubsub-client@^1.1", "ws@^8")
-"""What the benchmarks take from there; the second is for a node that has no WebSocket."""
+NODE_PEERS = ("@azure/web-pubsub-client@^1.1", "@azure/web-pubsub-express@^1.1", "express@^4", "ws@^8")
+"""What the benchmarks take from there; the last is for a node that has no WebSocket."""
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Where the tests have to pass; nox skips those that are not there, and says so."""

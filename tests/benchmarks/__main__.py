@@ -15,6 +15,8 @@ import emulator
 import growth
 import report
 import rest
+import streams
+import webhooks
 from rounds import measure
 
 
@@ -30,11 +32,14 @@ def main() -> None:
     scale = 0.125 if options.quick else 1.0
     with ExitStack() as stack:
         there = stack.enter_context(client.generator())
+        streaming = stack.enter_context(streams.generator())
         connection_string = stack.enter_context(rest.answering())
         parts = {
             "The client": client.scenarios(there),
+            "Streams": streams.scenarios(streaming),
             "The service client": rest.scenarios(connection_string),
             "The emulator": emulator.scenarios(),
+            "Webhooks": webhooks.scenarios(),
         }
         results = {title: [each for each in part if options.only in each.name] for title, part in parts.items()}
         measured = {title: report.printed(measure(s, rounds, scale) for s in part) for title, part in results.items()}

@@ -1,9 +1,9 @@
-// Streams of the official JavaScript client: node streams_js.mjs SCENARIO URL COUNT SIZE prints seconds.
-// Its package is looked for where TRIO_WEBPUBSUB_NODE_MODULES says.
+// Streams of the official JavaScript client: node streams_official_js.mjs SCENARIO URL COUNT SIZE prints seconds.
+// Its package is looked for in the current directory.
 
 import { createRequire } from "node:module";
 
-const { WebPubSubClient } = createRequire(`${process.env.TRIO_WEBPUBSUB_NODE_MODULES}/`)("@azure/web-pubsub-client");
+const { WebPubSubClient } = createRequire(process.cwd() + "/")("@azure/web-pubsub-client");
 
 const [scenario, url, countText, sizeText] = process.argv.slice(2);
 const count = Number(countText);
