@@ -106,9 +106,9 @@ class Connection:
             except TransportEnded as ended:
                 return ended
             for start in range(0, len(batch), AT_ONCE):
-                await self._take(batch[start : start + AT_ONCE])
+                await self._pass_on(batch[start : start + AT_ONCE])
 
-    async def _take(self, batch: list[bytes]) -> None:
+    async def _pass_on(self, batch: list[bytes]) -> None:
         session, router = self._session, self._router
         outputs = session.receive(batch, trio.current_time())
         if self._log_payloads:

@@ -10,28 +10,19 @@ from typing import Any
 
 import trio
 
-from ..errors import (
-    AckTimeout,
-    ClientStopped,
-    ConnectFailed,
-    DeliveryUnknown,
-    GroupLost,
-    InvocationFailed,
-    InvocationTimeout,
-    SendFailed,
-    WebPubSubError,
-)
+from ..errors import ClientStopped, ConnectFailed, GroupLost, WebPubSubError
 from ..protocol import wire
 from ..protocol.group_state import StateChanged, StateRefused
 from ..protocol.invocations import Invocation
 from ..protocol.messages import Connected, Gap, Recovered, RejoinFailed, SendResult
 from ..protocol.outgoing_streams import OutgoingStream
-from ..protocol.pending import Done, HandedOver, Operation, Refused, Unanswered, Unknown
+from ..protocol.pending import Done, Operation, Refused
 from ..protocol.session import DETACHED, Session
 from ..protocol.session_values import Delivery, GroupRefused, Output
 from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
 from .connection import Connection, shown
+from .outcomes import error_of, response_of
 from .route import Route
 from .router import Key, Router
 from .state_watchers import StateWatchers
@@ -150,21 +141,7 @@ class Core:
         await trio.lowlevel.wait_task_rescheduled(abort)
         if isinstance(operation.outcome, Done):
             return SendResult(ack_id=operation.ack_id, duplicated=operation.outcome.duplicated)
-        raise self._error_of(operation)
-
-    def _error_of(self, operation: Operation) -> Exception:
-        """Say what became of an operation that was not done."""
-        match operation.outcome:
-            case Refused(error=error):
-                return SendFailed(operation.ack_id, error.name, f"{error.message}{_advice(operation.message, error)}")
-            case Unanswered():
-                return AckTimeout(operation.ack_id)
-            case Unknown():
-                return DeliveryUnknown(operation.ack_id)
-            case HandedOver():
-                return ClientStopped(f"{DETACHED}; whoever has the ticket goes on with this operation")
-            case _:  # never sent
-                return self.stopped_error()
+        raise error_of(operation, self.stopped_error)
 
     @property
     def _has_room(self) -> bool:
@@ -209,20 +186,7 @@ class Core:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        match invocation:
-            case Invocation(response=wire.InvokeResponse(success=True) as response):
-                return response
-            case Invocation(response=wire.InvokeResponse(error=error)):
-                error = error or wire.WireError("", "the service gave no reason")
-                raise InvocationFailed(error.name, error.message)
-            case Invocation(timed_out=True):
-                raise InvocationTimeout("Timeout", "no response came in time; the handler may have run or not")
-            case _ if self.session.state == "stopped":
-                raise self.stopped_error()
-            case _:
-                raise InvocationFailed(
-                    "ConnectionLost", "the link dropped before a response came; the handler may have run or not"
-                )
+        return response_of(invocation, self.raise_if_stopped)
 
     def log_sent(self, message: object) -> None:
         """Log what one call sends."""
@@ -340,7 +304,7 @@ class Core:
         """Say why a group is not in the new session what it was in the last one, and tell of what was tried."""
         if operation is None:
             return WebPubSubError("the session was lost, and groups are not joined again (auto_rejoin=False)")
-        reason = self._error_of(operation)
+        reason = error_of(operation, self.stopped_error)
         logger.warning("group %r %s: %s", group, consequence, shown(reason))
         self.router.lifecycle(RejoinFailed(group=group, error=reason))
         return reason
@@ -442,23 +406,3 @@ class Core:
     def _all_written(self) -> bool:
         connection = self._supervisor.connection
         return self.session.idle and not (connection is not None and connection.busy)
-
-
-def _advice(message: wire.Acknowledged, error: wire.WireError) -> str:
-    """Say which role an operation would have taken."""
-    if error.name != "Forbidden":
-        return ""
-    match message:
-        case wire.JoinGroup(group=group) | wire.LeaveGroup(group=group):
-            return (
-                f" (this takes the role webpubsub.joinLeaveGroup or webpubsub.joinLeaveGroup.{group};"
-                " where the membership comes from elsewhere, use group_messages(..., join=False))"
-            )
-        case wire.SendToGroup(group=group):
-            return f" (this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group})"
-        case wire.SetGroupState():
-            return " (this takes the role webpubsub.setGroupState)"
-        case wire.SubscribeGroupState() | wire.UnsubscribeGroupState():
-            return " (this takes the role webpubsub.getGroupState)"
-        case _:
-            return ""
