@@ -38,12 +38,6 @@ STREAM_DEFECTS: list[tuple[str, str, str, str]] = [
         "        stream.waiting_since = math.inf\n",
     ),
     (
-        "a farewell is lost with its link",
-        OUTGOING,
-        "            self._unsaid.append(farewell.frame)\n",
-        "            pass\n",
-    ),
-    (
         "streams are not lost with their session",
         OUTGOING,
         "lost = [stream for stream in self._streams.values() if stream.opening_written]",
