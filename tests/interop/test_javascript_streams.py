@@ -124,6 +124,19 @@ async def test_an_exception_of_ours(emulator: Emulator, node: Node) -> None:
 
 
 @always
+async def test_an_abort_of_ours(emulator: Emulator, node: Node) -> None:
+    await listening(emulator, node)
+    emulator.refuse_fragments("chat", 2)
+    async with ours(emulator) as client, client.open_stream("g") as stream:
+        await stream.write("a")
+        await stream.abort("Quota", "no more")
+    (ended,) = await node.wait_for("ended")
+    error = ended["error"]
+    assert (error["name"], error["message"], error["userErrorCode"]) == ("UserError", "no more", "Quota")
+    assert [each["data"] for each in node.of("fragment")] == ["a"]
+
+
+@always
 async def test_a_refusal(emulator: Emulator, node: Node) -> None:
     await theirs(emulator, node, roles=[])
     with pytest.raises(NodeError) as caught:

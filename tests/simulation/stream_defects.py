@@ -62,12 +62,6 @@ STREAM_DEFECTS: list[tuple[str, str, str, str]] = [
         "",
     ),
     (
-        "repeated fragments are new",
-        INCOMING,
-        "        if number == stream.expected and not (info.end_of_stream and _is_empty(message)):\n",
-        "        if not (info.end_of_stream and _is_empty(message)):\n",
-    ),
-    (
         "the end of a stream is passed over",
         INCOMING,
         "        if info.end_of_stream:\n            events",
