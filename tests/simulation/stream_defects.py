@@ -68,12 +68,6 @@ STREAM_DEFECTS: list[tuple[str, str, str, str]] = [
         "        if False:\n            events",
     ),
     (
-        "fragments of two streams in one batch are of the first",
-        INCOMING,
-        "for info in infos if info.stream_id == stream.stream_id]",
-        "for info in infos]",
-    ),
-    (
         "a state is not set again in a new session",
         STATES,
         '                self.set(group, state).purpose = "internal"\n',
