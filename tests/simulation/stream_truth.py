@@ -64,6 +64,11 @@ class Truth:
         """The states in the group, by connection id."""
         return {each: item.state for each, item in self._hub._states._states.get(STAGE, {}).items()}
 
+    @property
+    def connections(self) -> set[str]:
+        """The ids of the connections that there are."""
+        return set(self._hub.registry.connections)
+
     def _watch(self, hub: Hub) -> None:
         deliver, opened = hub._deliveries.deliver, hub.transport_opened
         publish = hub.streams._publish

@@ -312,6 +312,8 @@ class Streamer:
             return troubles
         if not states == self._changed == truth.states:
             troubles.append(f"{self.name} has the states {states}, of changes {self._changed}, and not {truth.states}")
+        if gone := truth.states.keys() - truth.connections:
+            troubles.append(f"there are states of connections that are gone: {gone}")
         if self._state_is_known and truth.states.get(client.connection_id or "") != self._state:
             troubles.append(f"the state of {self.name} should be {self._state}")
         raw, ear = self._raw, self._ear
