@@ -124,8 +124,8 @@ class Previews:
             from_start: Pass over streams whose first fragment was missed. Otherwise ``GroupStream.from_start`` says so.
             gaps: Let each stream yield a `Gap` wherever fragments are missing, before a late start too.
                 ``GroupStream.missing`` counts them in any case.
-            idle_timeout: Seconds after which a stream of which nothing comes fails with ``IdleTimeout``, or ``math.inf``.
-                What keeps an idle stream alive at the service does not reach its readers.
+            idle_timeout: Seconds after which a stream of which nothing comes fails with ``IdleTimeout``, or
+                ``math.inf``. What keeps an idle stream alive at the service does not reach its readers.
             buffer: Fragments of one stream that may wait for its reader; one more, and that stream alone ends with
                 `SubscriptionOverflow`.
 
