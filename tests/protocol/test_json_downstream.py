@@ -196,6 +196,50 @@ def test_senders_and_streams(kind: str, fields: str, expected: GroupMessage) -> 
     assert decode(f"{{{kind},{fields}}}".encode()) == expected
 
 
+STREAM_ENDS: list[tuple[str, bool, StreamError | None]] = [
+    ("", False, None),
+    ('"endOfStream":null,"error":null', False, None),
+    ('"endOfStream":true,"error":null', True, None),
+    ('"endOfStream":true,"error":{}', True, StreamError()),
+    ('"endOfStream":true,"error":7', True, StreamError()),
+    ('"endOfStream":true,"error":{"name":null,"message":null,"userErrorCode":null}', True, StreamError()),
+    ('"endOfStream":true,"error":{"name":"E","message":5,"more":[]}', True, StreamError(name="E")),
+    ('"endOfStream":"yes"', False, None),
+]
+
+
+@pytest.mark.parametrize(("fields", "end", "error"), STREAM_ENDS)
+def test_what_is_odd_in_a_fragment_costs_only_its_field(fields: str, end: bool, error: StreamError | None) -> None:
+    stream = ",".join(filter(None, ['"streamId":"s","streamSequenceId":2', fields]))
+    frame = f'{{"type":"message","from":"group","group":"g","data":1,"stream":{{{stream}}}}}'
+    info = StreamInfo(stream_id="s", stream_sequence_id=2, end_of_stream=end, error=error)
+    assert decode(frame.encode()) == GroupMessage(group="g", data=1, stream=info)
+
+
+ITEMS: list[tuple[str, wire.GroupStateItem | None]] = [
+    ('"connectionId":"c"', wire.GroupStateItem(connection_id="c")),
+    (
+        '"connectionId":"c","userId":null,"state":null,"updatedAt":3',
+        wire.GroupStateItem(connection_id="c", updated_at=3),
+    ),
+    ('"connectionId":"c","userId":"","state":{}', wire.GroupStateItem(connection_id="c", state={})),
+    (
+        '"connectionId":"c","userId":5,"state":{"a":"b"},"updatedAt":"2026"',
+        wire.GroupStateItem(connection_id="c", state={"a": "b"}),
+    ),
+    ('"connectionId":"c","state":{"a":1}', None),
+    ('"connectionId":7,"state":{}', None),
+    ('"state":{}', None),
+]
+
+
+@pytest.mark.parametrize(("fields", "item"), ITEMS)
+def test_what_is_odd_in_a_state_costs_only_its_field(fields: str, item: wire.GroupStateItem | None) -> None:
+    frame = f'{{"type":"groupStateUpdate","group":"g","items":[{{{fields}}},{{"connectionId":"d"}}]}}'
+    items = [*([] if item is None else [item]), wire.GroupStateItem(connection_id="d")]
+    assert decode(frame.encode()) == wire.GroupState(group="g", items=items, snapshot=False)
+
+
 def test_the_end_of_a_stream_needs_no_payload() -> None:
     frame = (
         b'{"type":"message","from":"group","group":"g","sequenceId":9,"stream":{"streamId":"s","streamSequenceId":4,'

@@ -12,7 +12,7 @@ from msgspec import Raw
 from . import wire
 from .envelope import scan
 from .errors import UnreadableFrame
-from .messages import GroupMessage, ServerMessage, StreamInfo
+from .messages import GroupMessage, ServerMessage, StreamError, StreamInfo
 
 T = TypeVar("T")
 
@@ -27,9 +27,7 @@ _Base64 = msgspec.json.Decoder(bytes)
 _Boolean = msgspec.json.Decoder(bool)
 _Integer = msgspec.json.Decoder(int)
 _Metadata = msgspec.json.Decoder(Mapping[str, str])
-_Stream = msgspec.json.Decoder(StreamInfo)
 _Items = msgspec.json.Decoder(list[Raw])
-_Item = msgspec.json.Decoder(wire.GroupStateItem)
 
 
 def read_patiently(frame: bytes) -> wire.Downstream:
@@ -91,7 +89,7 @@ def _message(
         return GroupMessage(
             group=group,
             from_user_id=_value(fields, "fromUserId", _String) or None,
-            stream=_value(fields, "stream", _Stream),
+            stream=_stream(fields),
             sequence_id=sequence_id,
             metadata=metadata,
             **_payload(fields),
@@ -109,9 +107,35 @@ def _state_items(raw_items: list[Raw]) -> list[wire.GroupStateItem]:
     """Read the items of a group's state; one that cannot be read costs no other."""
     items: list[wire.GroupStateItem] = []
     for raw in raw_items:
-        with suppress(*UNDECODABLE):
-            items.append(_Item.decode(raw))
+        with suppress(ValueError, UnreadableFrame):
+            fields = scan(bytes(raw))
+            items.append(
+                wire.GroupStateItem(
+                    connection_id=_required(fields, "connectionId", _String),
+                    user_id=_value(fields, "userId", _String) or None,
+                    state=_required(fields, "state", _Metadata) if fields.get("state", b"null") != b"null" else None,
+                    updated_at=_value(fields, "updatedAt", _Integer) or 0,
+                )
+            )
     return items
+
+
+def _stream(fields: dict[str, bytes]) -> StreamInfo | None:
+    """Read what says which fragment of a stream this is; ``None`` if that is not to be known."""
+    fields = _object(fields, "stream")
+    stream_id, number = _value(fields, "streamId", _String), _value(fields, "streamSequenceId", _Integer)
+    if stream_id is None or number is None:
+        return None
+    error: StreamError | None = None
+    if fields.get("error", b"null") != b"null":  # that there is one counts, even where it cannot be read
+        parts = _object(fields, "error")
+        error = StreamError(
+            name=_value(parts, "name", _String) or "",
+            message=_value(parts, "message", _String) or "",
+            user_error_code=_value(parts, "userErrorCode", _String),
+        )
+    end = _value(fields, "endOfStream", _Boolean) or False
+    return StreamInfo(stream_id=stream_id, stream_sequence_id=number, end_of_stream=end, error=error)
 
 
 def _payload(fields: dict[str, bytes]) -> dict[str, Any]:
@@ -181,14 +205,18 @@ def _invoke_response(fields: dict[str, bytes]) -> wire.InvokeResponse:
 
 def _wire_error(fields: dict[str, bytes]) -> wire.WireError | None:
     """Read ``error``, of which the name counts even where the message cannot be read."""
-    raw = fields.get("error", b"null")
-    if raw == b"null":
+    if fields.get("error", b"null") == b"null":
         return None
-    try:
-        fields = scan(raw)
-    except ValueError:
-        return wire.WireError()
+    fields = _object(fields, "error")
     return wire.WireError(_value(fields, "name", _String) or "", _value(fields, "message", _String) or "")
+
+
+def _object(fields: dict[str, bytes], name: str) -> dict[str, bytes]:
+    """Give the fields of a field that is an object; there are none in anything else."""
+    try:
+        return scan(fields.get(name, b"null"))
+    except ValueError:
+        return {}
 
 
 def _value(fields: dict[str, bytes], name: str, decoder: msgspec.json.Decoder[T]) -> T | None:
