@@ -295,6 +295,18 @@ async def test_an_exception_ends_the_stream_with_an_error(
         assert "canary" not in str(end)
 
 
+async def test_an_exception_is_raised_even_if_there_is_hardly_room_to_tell_of_it(
+    autojump_clock: MockClock, service: RawService, nursery: trio.Nursery
+) -> None:
+    long = type("X" * 5_000, (Exception,), {})
+    async with open_client(URL, connector=service.connector, max_message_size=150) as client:
+        peer = await service.next()
+        with pytest.raises(long):
+            async with streaming(client, peer, nursery):
+                nursery.start_soon(see_it_end, peer)
+                raise long
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 async def test_a_cancellation_ends_the_stream_with_an_error(
     autojump_clock: MockClock, service: RawService, nursery: trio.Nursery, grouped: bool

@@ -146,8 +146,10 @@ def test_names_and_errors_that_are_too_large_change_nothing() -> None:
         streams.open(opening("x" * 100), IDLE_TIMEOUT)
     stream = opened(streams)
     with pytest.raises(MessageTooLarge):
-        streams.end(stream, wire.StreamEndError("x" * 100))
+        streams.check_end(stream, wire.StreamEndError("x" * 100))
     assert (stream.state, shown(streams)) == ("open", [])
+    streams.end(stream, wire.StreamEndError("what this side says of its own accord" * 3))  # it is never in the way
+    assert shown(streams) == ["streamEnd"]
 
 
 def test_streams_take_turns() -> None:

@@ -20,6 +20,9 @@ from .statistics import StreamStatistics
 
 WRITES_PER_SCHEDULE_POINT = 64
 
+LONGEST_NAME = 100
+"""Characters of an exception's name that readers are told."""
+
 GOODBYE = 0.5
 """Seconds that a block left by an exception or a cancellation may take to end its stream."""
 
@@ -171,7 +174,9 @@ class GroupStreamWriter:
         check_text(user_error_code, "user_error_code")
         check_text(message, "message")
         self._sending.raise_if_over()
-        self._sending.end(wire.StreamEndError(message or None, user_error_code))
+        error = wire.StreamEndError(message or None, user_error_code)
+        self._streams.check_end(self._stream, error)
+        self._sending.end(error)
         await self._sending.wait_closed()
 
     def statistics(self) -> StreamStatistics:
@@ -211,4 +216,4 @@ def _reason(error: BaseException) -> wire.StreamEndError:
     """Say why a block was left, without anything that stands in the exception: readers are other people."""
     if all(isinstance(each, trio.Cancelled) for each in leaves(error)):
         return wire.StreamEndError("the sender was cancelled", "Cancelled")
-    return wire.StreamEndError(f"the sender failed with {type(error).__name__}", "Exception")
+    return wire.StreamEndError(f"the sender failed with {type(error).__name__[:LONGEST_NAME]}", "Exception")

@@ -211,16 +211,20 @@ class OutgoingStreams:
         stream.unwritten += 1
         self._offer(stream)
 
+    def check_end(self, stream: OutgoingStream, error: wire.StreamEndError) -> None:
+        """Check that a stream can be ended with an error.
+
+        Raises:
+            MessageTooLarge: it cannot.
+        """
+        self._encode(wire.StreamEnd(stream.stream_id, error))
+
     def end(self, stream: OutgoingStream, error: wire.StreamEndError | None = None, *, hurry: bool = False) -> None:
         """End a stream after all of its fragments are confirmed, or in a ``hurry`` as soon as they are out.
 
         One that was not open yet is forgotten, and if it may be opening the service is told. As long as the end has not
-        been written it may still get an error and a hurry.
-
-        Raises:
-            MessageTooLarge: the error is, and nothing has changed.
+        been written it may still get an error and a hurry. For an error of the user's `check_end` comes first.
         """
-        self._encode(wire.StreamEnd(stream.stream_id, error))
         if stream.state == "opening":
             if stream.opening_written:
                 self._bid_farewell(stream, error)
