@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,8 @@ from trio_webpubsub import (
     DataType,
     DeliveryUnknown,
     GroupLost,
-    InvocationFailed,
     Lifecycle,
+    Recovered,
     SendFailed,
     Subscription,
     open_client,
@@ -28,7 +28,10 @@ from trio_webpubsub.emulator import Emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.testing import SimulatedNetwork, cancel_at
 
+from .events import EventSender
+from .handlers import GIVEN, ApplicationServer
 from .model import Listener, Model, Numbered
+from .waits import CLOSE_TIMEOUT, Waits
 
 HUB = "chat"
 ROOM = "room"
@@ -53,6 +56,8 @@ class Actor:
         model: Model,
         network: SimulatedNetwork,
         emulator: Emulator,
+        server: ApplicationServer,
+        waits: Waits,
     ) -> None:
         self.name = name
         self.client: Client
@@ -61,26 +66,40 @@ class Actor:
         self._model = model
         self._network = network
         self._emulator = emulator
+        self._waits = waits
+        quick = chance.random() < 0.5
+        self.keep_alive = (2.0, 3.0) if quick else (20.0, 10.0)
+        """After how long a silence it asks, and how long it waits for an answer."""
+        self.patience: float = sum(self.keep_alive)
+        self.ack_timeout: float = 12.0 if quick else 30.0
+        self._events = EventSender(self, model, server, chance)
         self._sent = 0
         self._listeners: list[Listener] = []
+        self._lost_listeners = 0
         self._news: list[Lifecycle] = []
         self._changes: Counter[str] = Counter()
-        self._groups: dict[str, bool | None] = {ROOM: True}
+        self._groups: dict[str, bool | None] = {ROOM: True, GIVEN: True}
         """Whether the client is to be in a group; ``None`` where a call left that open."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Actor]:
         """Connect, and listen while the block lasts."""
-        chance = self._chance
-        quick = chance.random() < 0.5
+        leaving = ExitStack()
+        with leaving:
+            async with self._listening():
+                yield self
+                leaving.enter_context(self._waits.at_most(CLOSE_TIMEOUT, f"{self.name} leaving"))
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncGenerator[None]:
         async with (
             open_client(
                 self._network.provider(self._url, self.name),
                 subprotocol=self._subprotocol,
                 connector=self._network.connector(self._emulator, self.name),
-                keep_alive_interval=2.0 if quick else 20.0,
-                keep_alive_timeout=3.0 if quick else 10.0,
-                ack_timeout=12.0 if quick else 30.0,
+                keep_alive_interval=self.keep_alive[0],
+                keep_alive_timeout=self.keep_alive[1],
+                ack_timeout=self.ack_timeout,
                 max_pending_sends=MAX_PENDING,
             ) as self.client,
             trio.open_nursery() as listening,
@@ -100,13 +119,18 @@ class Actor:
             def of_the_room(one: Numbered) -> bool:
                 return one.group == ROOM
 
+            def of_any_group(one: Numbered) -> bool:
+                return one.group is not None
+
             listening.start_soon(self._listen, everything, "messages", everything_wanted)
             listening.start_soon(self._listen, server, "server messages", of_the_server)
             listening.start_soon(self._listen, slow, "slow consumer", of_the_room, 0.7)
+            groups = client.group_messages(gaps=True)
+            listening.start_soon(self._listen, groups, "messages of groups", of_any_group)
             async with client.group_messages(ROOM, gaps=True) as room:
                 # It is cancelled below, before the room is closed.
                 listening.start_soon(self._listen, room, "messages of the room", of_the_room)  # noqa: ASYNC111
-                yield self
+                yield
                 listening.cancel_scope.cancel()
 
     async def _url(self) -> str:
@@ -117,6 +141,7 @@ class Actor:
     async def _watch(self, news: Subscription[Lifecycle]) -> None:
         async for one in news:
             self._model.note(f"{self.name} {one}")
+            self._waits.heard(self.name, one)
             self._news.append(one)
 
     async def _listen(
@@ -127,7 +152,7 @@ class Actor:
         try:
             async for item in subscription:
                 listener.take(item)
-                if (pending := self.client.statistics().pending_sends) > MAX_PENDING + THE_CLIENTS_OWN:
+                if (pending := len(self.client._core.session.outgoing)) > MAX_PENDING + THE_CLIENTS_OWN:
                     raise self._model.fail(f"{self.name} has {pending} operations pending")
                 if pause:
                     if subscription.statistics().buffered > SMALL_BUFFER:
@@ -139,6 +164,7 @@ class Actor:
             if not isinstance(lost.error, SendFailed) or lost.error.name != "Timeout":
                 raise
             self._listeners.remove(listener)
+            self._lost_listeners += 1
             self._groups[ROOM] = None
 
     # Doing things
@@ -162,9 +188,11 @@ class Actor:
             self._burst,
             self._burst,
             self._post,
-            self._ask_nobody,
-            self._send_event,
+            *self._events.actions(),
             partial(self.send, repeat=True),
+            partial(self.send, no_echo=True),
+            partial(self.send, group=f"g{chance.randint(1, 3)}"),
+            partial(self.send, group=GIVEN),
             partial(self.send, padding=chance.choice((1_000, 5_000))),
             partial(cancel_at, step, self.send),
             partial(self._give_up, chance.uniform(0, 2), self.send),
@@ -174,14 +202,21 @@ class Actor:
             partial(cancel_at, step, self._look_in, f"h{chance.randint(1, 3)}"),
         ]
 
-    async def send(self, *, repeat: bool = False, padding: int = 0) -> None:
-        """Send one message to the room and see what the service says."""
+    async def send(self, *, group: str = ROOM, repeat: bool = False, padding: int = 0, no_echo: bool = False) -> None:
+        """Send one message to a group and see what the service says."""
         text, payload, data_type = self._next_message(padding)
         if repeat:
             self._model.may_repeat.add(text)
         frames = self.client.statistics().frames_sent
         try:
-            await self.client.send_to_group(ROOM, payload, data_type=data_type, repeat_in_new_session=repeat)
+            result = await self.client.send_to_group(
+                group,
+                payload,
+                data_type=data_type,
+                no_echo=no_echo,
+                metadata={"of": text} if repeat else None,
+                repeat_in_new_session=repeat,
+            )
         except trio.Cancelled:
             self._model.cancelled(text, written=self.client.statistics().frames_sent > frames)
             raise
@@ -191,7 +226,7 @@ class Actor:
             self._model.refused(text)
             raise self._model.fail(f"{text}: {error!r}") from error
         else:
-            self._model.succeeded(text)
+            self._model.succeeded(text, duplicated=result.duplicated)
 
     async def _burst(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -205,20 +240,6 @@ class Actor:
     async def _give_up(self, seconds: float, call: Callable[[], Awaitable[None]]) -> None:
         with trio.move_on_after(seconds):
             await call()
-
-    async def _send_event(self) -> None:
-        try:
-            await self.client.send_event("nobody", "handles this")
-        except (SendFailed, AckTimeout, DeliveryUnknown):
-            return
-        raise self._model.fail("an event that nobody handles was acknowledged")
-
-    async def _ask_nobody(self) -> None:
-        try:
-            await self.client.invoke_event("nobody", "answers this")
-        except InvocationFailed:
-            return
-        raise self._model.fail("an invocation that nobody answers was answered")
 
     async def _join(self, group: str) -> None:
         await self._change(group, self.client.join_group, True)
@@ -247,8 +268,11 @@ class Actor:
     async def _look_in(self, group: str) -> None:
         self._groups.setdefault(group, False)
         try:
-            async with self.client.group_messages(group):
-                await trio.sleep(self._chance.uniform(0, 2))
+            async with self.client.group_messages(group) as messages:
+                with trio.move_on_after(self._chance.uniform(0, 2)):
+                    async for message in messages:
+                        if message.group != group:
+                            raise self._model.fail(f"{self.name} hears {message} in {group}")
         except (AckTimeout, DeliveryUnknown, GroupLost):
             self._groups[group] = None
 
@@ -273,6 +297,7 @@ class Actor:
         return (
             client.state == "connected"
             and client.statistics().pending_sends == 0
+            and not self._emulator._switchboard.hubs.hub(HUB)._requests._asked
             and all(listener.missing == [] for listener in self._listeners)
         )
 
@@ -284,6 +309,7 @@ class Actor:
             raise model.fail(f"{self.name} is not well: {client!r} {client.statistics()} lacks {missing[:5]}")
         news = [one for one in self._news if isinstance(one, Connected)]
         notices = [one.connection_id for one in news if not one.first]
+        self._check_counts()
         if len(set(notices)) != len(notices) or len(notices) != client.statistics().reconnects:
             raise model.fail(f"{self.name} was told of {notices}, and lost {client.statistics().reconnects} sessions")
         for listener in self._listeners:
@@ -298,3 +324,20 @@ class Actor:
         unknown = {group for group, is_in in self._groups.items() if is_in is None}
         if wrong := (mine.groups - unknown) ^ wanted:
             raise model.fail(f"{self.name} should be in {wanted}, and perhaps in {unknown}: wrong are {wrong}")
+
+    def _check_counts(self) -> None:
+        """Check that what can be counted is right, and that nothing is kept of what is over."""
+        statistics = self.client.statistics()
+        recovered = sum(isinstance(one, Recovered) for one in self._news)
+        if recovered != statistics.recoveries:
+            raise self._model.fail(f"{self.name} was told of {recovered} recoveries, of {statistics.recoveries}")
+        overflowed = sum(listener.overflowed for listener in self._listeners)
+        if not self._lost_listeners and overflowed != statistics.dropped:
+            raise self._model.fail(f"{self.name} was told of {overflowed} lost messages, of {statistics.dropped}")
+        outgoing, router = self.client._core.session.outgoing, self.client._core.router
+        kept = outgoing.pending_bytes, outgoing.posted_bytes, len(outgoing._invocations._running)
+        if any(kept):
+            raise self._model.fail(f"{self.name} keeps {kept} bytes and invocations of what is over")
+        routes = sum(map(len, router._routes.values()))
+        if not self._lost_listeners and routes != len(self._listeners) + 1:
+            raise self._model.fail(f"{self.name} has {routes} routes, for {len(self._listeners)} subscriptions")

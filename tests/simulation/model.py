@@ -6,16 +6,22 @@ measured by. `Model` is told every delivery and every outcome of a send at once,
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import trio
 
 from trio_webpubsub import Gap, GroupMessage, ServerMessage
+from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY
 from trio_webpubsub.emulator.hub import Hub
 from trio_webpubsub.emulator.hub.registry import Connection
 from trio_webpubsub.protocol import wire
+
+SECRETS = re.compile(rf"{DEFAULT_ACCESS_KEY}|eyJhbGciOi|\b\d\.[0-9a-f]{{64}}")
+"""The access key, the beginning of every token, and reconnection tokens."""
 
 REMEMBERED = 60
 """So many events stand in the report of a failure."""
@@ -30,11 +36,37 @@ class Hangs(BaseException):
 
 
 class Numbered(NamedTuple):
-    """A message that the hub numbered for one connection."""
+    """A message that the hub numbered for one connection, and all that its client is to hear of it."""
 
     sequence_id: int
     text: str
     group: str | None
+    data_type: str
+    data: Any
+    sender: str | None
+    metadata: Mapping[str, str] | None
+
+    @classmethod
+    def sent(cls, sequence_id: int, message: wire.DataMessage, *, says_sender: bool) -> Numbered:
+        """Say what the hub numbered; the payload is decoded here, not by the code that is tried.
+
+        Frames of protobuf do not say who sent a message.
+        """
+        payload = message.payload
+        data: Any = payload.body
+        if payload.data_type == "json":
+            data = json.loads(data)
+        elif payload.data_type == "text":
+            data = data.decode()
+        sender, metadata = message.from_user_id if says_sender else None, message.metadata
+        return cls(sequence_id, text_of(data), message.group, payload.data_type, data, sender, metadata or None)
+
+    @classmethod
+    def heard(cls, message: GroupMessage | ServerMessage) -> Numbered:
+        """Say what a client heard."""
+        group, sender = getattr(message, "group", None), getattr(message, "from_user_id", None)
+        number, metadata = message.sequence_id or 0, message.metadata
+        return cls(number, text_of(message.data), group, message.data_type, message.data, sender, metadata or None)
 
 
 class Model:
@@ -51,9 +83,10 @@ class Model:
         """Sends whose callers allowed that they are carried out once in each session."""
         self._broken: Broken | None = None
         self._never: set[str] = set()
+        self._due: set[str] = set()
         self._confirmed: dict[str, int] = defaultdict(int)
         self._newest_ack_id: dict[str, int] = defaultdict(int)
-        self._request: tuple[str, int] | None = None
+        self._request: tuple[str, wire.SendToGroup] | None = None
         self._hub = hub
         self._watch(hub)
 
@@ -63,7 +96,9 @@ class Model:
         return 0 if session is None else len(session.unconfirmed._messages)
 
     def note(self, event: str) -> None:
-        """Remember something for the report of a failure."""
+        """Remember something for the report of a failure. No secret may stand in what users are told."""
+        if (secret := SECRETS.search(event)) is not None and self._broken is None:
+            raise self.fail(f"told: {secret[0][:8]}... stands in what a user sees")
         self.events.append(f"{trio.current_time():10.4f} {event}")
 
     def fail(self, what: str) -> Broken:
@@ -77,12 +112,25 @@ class Model:
         if self._broken is not None:
             raise self._broken
 
+    def check_at_rest(self) -> None:
+        """Check that all that was only promised has happened."""
+        self.check()
+        if late := [text for text in self._due if not self.executed[text]]:
+            raise self.fail(f"{late} were acknowledged as duplicates, and never carried out")
+
     # What callers are told
 
-    def succeeded(self, text: str) -> None:
-        """A send was acknowledged."""
-        self.note(f"{text} acknowledged")
+    def succeeded(self, text: str, *, duplicated: bool = False) -> None:
+        """A send was acknowledged.
+
+        One that was repeated after its link dropped may be told to be known when it still waits for its turn, behind an
+        event whose handler has not answered.
+        """
+        self.note(f"{text} acknowledged{' as a duplicate' if duplicated else ''}")
         times = self.executed[text]
+        if duplicated and not times:
+            self._due.add(text)
+            return
         if times != 1 and not (times > 1 and text in self.may_repeat):
             raise self.fail(f"{text} was acknowledged and carried out {times} times")
 
@@ -105,8 +153,8 @@ class Model:
 
         def watched_receive(transport: int, message: wire.Upstream, *, now: float) -> Any:
             connection = hub._lifetimes.attached.get(transport)
-            if connection is not None and isinstance(message, wire.SendToGroup) and message.ack_id is not None:
-                self._request = connection.id, message.ack_id
+            if connection is not None and isinstance(message, wire.SendToGroup):
+                self._request = connection.id, message
             try:
                 return receive(transport, message, now=now)
             finally:
@@ -117,13 +165,14 @@ class Model:
         def watched_deliver(message: wire.Numbered, connections: Iterable[Any], *args: Any, **options: Any) -> None:
             assert isinstance(message, wire.DataMessage), "nobody here has states in groups"
             connections = list(connections)
-            text = text_of(message.payload.body)
-            self._execute(text)
+            self._execute(text_of(message.payload.body))
+            self._check_audience(message, {each.id for each in connections})
             before = {each.id: each.session.unconfirmed._newest for each in connections if each.session is not None}
             deliver(message, connections, *args, **options)
             for each in connections:
                 if each.session is not None and (number := each.session.unconfirmed._newest) > before[each.id]:
-                    self.numbered[each.id].append(Numbered(number, text, message.group))
+                    says_sender = not each.subprotocol.startswith("protobuf")
+                    self.numbered[each.id].append(Numbered.sent(number, message, says_sender=says_sender))
 
         def watched_opened(transport: int) -> Any:
             connection = hub._accepted.get(transport)
@@ -153,11 +202,19 @@ class Model:
             raise self.fail(f"{text} was cancelled before it was written, and yet carried out")
         if self.executed[text] > 1 and text not in self.may_repeat:
             raise self.fail(f"{text} was carried out twice")
-        if self._request is not None:
-            connection_id, ack_id = self._request
+        if self._request is not None and (ack_id := self._request[1].ack_id) is not None:
+            connection_id = self._request[0]
             if ack_id <= self._newest_ack_id[connection_id]:
                 raise self.fail(f"{connection_id} had ack id {ack_id} carried out late")
             self._newest_ack_id[connection_id] = ack_id
+
+    def _check_audience(self, message: wire.DataMessage, audience: set[str]) -> None:
+        """A message that a client sends to a group goes to its members, and not to its sender if that wants no echo."""
+        if self._request is not None:
+            connection_id, request = self._request
+            members = set(self._hub.registry.groups.get(request.group, ()))
+            if audience != members - ({connection_id} if request.no_echo else set()):
+                raise self.fail(f"{request} of {connection_id} went to {audience}, of {members}")
 
 
 class Listener:
@@ -176,6 +233,8 @@ class Listener:
         """For each session that this may be, by its number: how many messages it has heard of it."""
         self._lost = False
         self._may_skip = 0
+        self.overflowed = 0
+        """How many messages it was told did not fit."""
         self._wanted: dict[int, tuple[list[Numbered], int]] = {}
         self.sessions_lost = 0
         """How often this subscription was told that a session was lost, as far as it can count."""
@@ -191,8 +250,9 @@ class Listener:
             self._lost |= item.session_lost
             self.sessions_lost += item.session_lost
             self._may_skip += item.overflowed
+            self.overflowed += item.overflowed
             return
-        came = Numbered(item.sequence_id or 0, text_of(item.data), getattr(item, "group", None))
+        came = Numbered.heard(item)
         after = self._begun(came) if self._lost else self._gone_on(came)
         if not after:
             possible = {number: self._expected(number)[heard : heard + 2] for number, heard in self._heard.items()}

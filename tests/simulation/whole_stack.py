@@ -19,13 +19,16 @@ import msgspec
 import trio
 
 from trio_webpubsub._shell.groups import leaves
-from trio_webpubsub.emulator import HubLimits, open_emulator
+from trio_webpubsub.emulator import Emulator, HubLimits, open_emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.service import Service, ServiceError, open_service
 from trio_webpubsub.testing import FAULT_KINDS, Fault, SimulatedNetwork, play, random_faults, simulate
 
 from .actor import HUB, ROOM, Actor
+from .handlers import LIMITS as HANDLER_LIMITS
+from .handlers import ApplicationServer
 from .model import Broken, Hangs, Model
+from .waits import Waits
 
 NAMES = ("ann", "bob", "cat")
 RELIABLE: tuple[Subprotocol, ...] = ("json.reliable.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1")
@@ -44,6 +47,10 @@ PROMPT = 45.0
 """Virtual seconds for a send when all seems well: a link may be dead, and that not be noticed yet (30)."""
 QUIET = 2.0
 REQUESTS = 12
+REQUEST_TIMEOUT = 5.0
+RETRIES = 2
+RETRY_PAUSE = 8.0
+"""Virtual seconds, at most, before a request is sent again."""
 TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
 
 
@@ -70,7 +77,7 @@ class Failed(AssertionError):
 
 def plan(seed: int, count: int = FAULTS) -> list[Fault]:
     """Give the faults of a seed. What hurts only who connects just then comes with a reason to connect."""
-    clients = (*NAMES, "rest")
+    clients = (*NAMES, "rest", "app")
     # One kind for each seed by turns, so that none is left to chance alone.
     turn = FAULT_KINDS[seed % len(FAULT_KINDS)]
     faults = [
@@ -142,35 +149,21 @@ async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, m
     chance = random.Random(f"script of {seed}")
     limits = HubLimits(recovery_window=chance.choice((6.0, 30.0)), unacknowledged_messages=chance.choice((25, 1_000)))
     again = chance.random() < 0.5
-    async with open_emulator(in_memory=True, limits=limits, connected_after_recovery=again) as emulator:
-        model = Model(emulator._switchboard.hubs.hub(HUB))
-        models.append(model)
-        rest = network.connector(emulator, "rest")
-        async with AsyncExitStack() as stack:
-            stack.enter_context(trio.fail_at(LONGEST))
-            service = await stack.enter_async_context(open_service(emulator.connection_string, HUB, connector=rest))
-            actors = [
-                Actor(name, subprotocol, chance, model, network, emulator)
-                for name, subprotocol in zip(NAMES, (*RELIABLE, chance.choice(RELIABLE)), strict=True)
-            ]
-            for actor in actors:
-                await stack.enter_async_context(actor.opened())
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(partial(play, faults, network, emulator, hub=HUB))
-                nursery.start_soon(_serve, service, chance, model)
-                for actor in actors:
-                    nursery.start_soon(actor.act, TROUBLE)
-            await _settle(actors, model)
-            for actor in actors:
-                with trio.fail_after(PROMPT):
-                    await actor.send()
-            await trio.sleep(QUIET)
-            await _settle(actors, model)
-            _check_at_rest(actors, model, network)
-            newest = {actor.client.connection_id for actor in actors}
-        await trio.sleep(QUIET)
-        if left := [each for each in emulator.connections(HUB) if each.connection_id in newest]:
-            raise model.fail(f"left behind by clients that ended normally: {left}")
+    async with trio.open_nursery() as nursery:
+        server = ApplicationServer(HUB, chance, nursery, in_process=chance.random() < 0.5)
+        async with open_emulator(
+            in_memory=True,
+            limits=limits,
+            connected_after_recovery=again,
+            event_handlers=[server.handler],
+            handler_connector=network.connector(server, "app"),
+            handler_limits=HANDLER_LIMITS,
+        ) as emulator:
+            model = Model(emulator._switchboard.hubs.hub(HUB))
+            models.append(model)
+            server.watch(model)
+            await _live(seed, faults, network, emulator, model, server)
+        server.check(model.sessions)
     if network.links:
         raise model.fail(f"links that nobody closed: {network.links}")
     model.check()
@@ -184,7 +177,53 @@ async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, m
     )
 
 
-async def _serve(service: Service, chance: random.Random, model: Model) -> None:
+async def _live(
+    seed: int,
+    faults: Sequence[Fault],
+    network: SimulatedNetwork,
+    emulator: Emulator,
+    model: Model,
+    server: ApplicationServer,
+) -> None:
+    """Let clients live through the faults, while everything is watched."""
+    chance = random.Random(f"clients of {seed}")
+    waits = Waits(model, emulator._switchboard.hubs.hub(HUB), network, handler_timeout=HANDLER_LIMITS.timeout)
+    actors = [
+        Actor(name, subprotocol, chance, model, network, emulator, server, waits)
+        for name, subprotocol in zip(NAMES, (*RELIABLE, chance.choice(RELIABLE)), strict=True)
+    ]
+    rest = network.connector(emulator, "rest")
+    with trio.fail_at(LONGEST):
+        async with (
+            trio.open_nursery() as watching,
+            open_service(
+                emulator.connection_string, HUB, connector=rest, request_timeout=REQUEST_TIMEOUT, retries=RETRIES
+            ) as service,
+        ):
+            async with AsyncExitStack() as stack:
+                for actor in actors:
+                    await stack.enter_async_context(actor.opened())
+                watching.start_soon(waits.watch, actors)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(partial(play, faults, network, emulator, hub=HUB))
+                    nursery.start_soon(_serve, service, chance, model, waits)
+                    for actor in actors:
+                        nursery.start_soon(actor.act, TROUBLE)
+                await _settle(actors, model)
+                for actor in actors:
+                    with trio.fail_after(PROMPT):
+                        await actor.send()
+                await trio.sleep(QUIET)
+                await _settle(actors, model)
+                _check_at_rest(actors, model, network)
+                newest = {actor.client.connection_id for actor in actors}
+            await trio.sleep(QUIET)
+            watching.cancel_scope.cancel()
+    if left := [each for each in emulator.connections(HUB) if each.connection_id in newest]:
+        raise model.fail(f"left behind by clients that ended normally: {left}")
+
+
+async def _serve(service: Service, chance: random.Random, model: Model, waits: Waits) -> None:
     """Send over REST now and then."""
     for number in range(REQUESTS):
         await trio.sleep(chance.uniform(0, 2 * TROUBLE / REQUESTS))
@@ -193,7 +232,8 @@ async def _serve(service: Service, chance: random.Random, model: Model) -> None:
             (service.send_to_all, partial(service.send_to_group, ROOM), partial(service.send_to_user, NAMES[0]))
         )
         try:
-            with trio.move_on_after(chance.choice((2.0, 60.0))) as scope:
+            longest = (RETRIES + 1) * REQUEST_TIMEOUT + RETRIES * RETRY_PAUSE
+            with trio.move_on_after(chance.choice((2.0, LONGEST))) as scope, waits.at_most(longest, text):
                 await send(text)
         except ServiceError as error:
             model.note(f"{text}: {error!r}")
@@ -215,6 +255,7 @@ async def _settle(actors: Sequence[Actor], model: Model) -> None:
 
 def _check_at_rest(actors: Sequence[Actor], model: Model, network: SimulatedNetwork) -> None:
     """Check that a quiet system is what it would be without all that happened."""
+    model.check_at_rest()
     for actor in actors:
         actor.check()
     tasks = Counter(task.name.rpartition(" ")[0] for task in _tasks_below(trio.lowlevel.current_root_task()))

@@ -81,7 +81,8 @@ class GroupMessage(_Payload, frozen=True, kw_only=True, tag_field="from", tag="g
     group: str
     """The group it was sent to."""
     from_user_id: _NotEmpty | None = None
-    """The sender's user id; ``None`` for an anonymous sender and for the service's REST API."""
+    """The sender's user id; ``None`` for an anonymous sender, for the service's REST API, and always where the
+    subprotocol is protobuf, whose messages do not say it."""
     stream: StreamInfo | None = None
     """Set when the message is a fragment of a group stream."""
 
