@@ -30,7 +30,7 @@ from trio_webpubsub.testing import SimulatedNetwork, cancel_at
 
 from .events import EventSender
 from .handlers import GIVEN, ApplicationServer
-from .model import Listener, Model, Numbered
+from .model import Listener, Model, Numbered, Said
 from .waits import CLOSE_TIMEOUT, Waits
 
 HUB = "chat"
@@ -204,17 +204,19 @@ class Actor:
 
     async def send(self, *, group: str = ROOM, repeat: bool = False, padding: int = 0, no_echo: bool = False) -> None:
         """Send one message to a group and see what the service says."""
-        text, payload, data_type = self._next_message(padding)
+        text, said = self._next_message(padding)
         if repeat:
             self._model.may_repeat.add(text)
+        metadata = {"of": text} if repeat else None
+        self._model.said[text] = said._replace(metadata=metadata, no_echo=no_echo)
         frames = self.client.statistics().frames_sent
         try:
             result = await self.client.send_to_group(
                 group,
-                payload,
-                data_type=data_type,
+                said.data,
+                data_type="json" if said.data_type == "json" else None,
                 no_echo=no_echo,
-                metadata={"of": text} if repeat else None,
+                metadata=metadata,
                 repeat_in_new_session=repeat,
             )
         except trio.Cancelled:
@@ -234,8 +236,10 @@ class Actor:
                 nursery.start_soon(self.send)
 
     async def _post(self) -> None:
-        _, payload, data_type = self._next_message(0)
-        await self.client.send_to_group(ROOM, payload, data_type=data_type, ack=False)
+        text, said = self._next_message(0)
+        self._model.said[text] = said
+        data_type: DataType | None = "json" if said.data_type == "json" else None
+        await self.client.send_to_group(ROOM, said.data, data_type=data_type, ack=False)
 
     async def _give_up(self, seconds: float, call: Callable[[], Awaitable[None]]) -> None:
         with trio.move_on_after(seconds):
@@ -276,17 +280,12 @@ class Actor:
         except (AckTimeout, DeliveryUnknown, GroupLost):
             self._groups[group] = None
 
-    def _next_message(self, padding: int) -> tuple[str, Any, DataType | None]:
+    def _next_message(self, padding: int) -> tuple[str, Said]:
         self._sent += 1
         text = f"{self.name}:{self._sent}"
         whole = f"{text} {'x' * padding}"
-        match self._chance.randrange(3):
-            case 0:
-                return text, whole, None
-            case 1:
-                return text, whole, "json"
-            case _:
-                return text, whole.encode(), None
+        data_type = self._chance.choice(("text", "json", "binary"))
+        return text, Said(data_type, whole.encode() if data_type == "binary" else whole)
 
     # At the end
 

@@ -12,7 +12,7 @@ import trio
 from trio_webpubsub import AckTimeout, Client, DeliveryUnknown, InvocationFailed, SendFailed
 from trio_webpubsub.testing import cancel_at
 
-from .handlers import BAD, GOOD, ApplicationServer
+from .handlers import BAD, GOOD, SLOW, ApplicationServer
 from .model import Model
 
 UNHANDLED = "nobody"
@@ -45,6 +45,7 @@ class EventSender:
             partial(self._send, GOOD),
             partial(self._send, GOOD),
             partial(self._send, BAD),
+            partial(self._send, SLOW),
             partial(self._invoke, UNHANDLED),
             partial(self._invoke, GOOD),
             partial(self._invoke, BAD),
@@ -55,6 +56,7 @@ class EventSender:
 
     async def _send(self, event: str) -> None:
         text = self._next_text()
+        links = self._links()
         try:
             result = await self._sender.client.send_event(event, text)
         except (AckTimeout, DeliveryUnknown) as error:
@@ -63,8 +65,11 @@ class EventSender:
             self._failed(text, event, error)
         else:
             if result.duplicated:
-                return  # repeated after its link dropped: it has arrived, and what its handler says is not known yet
-            if event != GOOD:
+                # Repeated after its link dropped: it has arrived, and what its handler says is not known yet.
+                if self._links() == links:
+                    raise self._model.fail(f"the event {event} {text} was asked for again on a living link")
+                return
+            if event in (BAD, UNHANDLED):
                 raise self._model.fail(f"the event {event} {text} was acknowledged")
             if not self._server.ran[text]:
                 raise self._model.fail(f"{text} was acknowledged, and nobody handled it")
@@ -95,6 +100,11 @@ class EventSender:
         known = ("InternalServerError", "ConnectionLost", "Timeout")
         if error.name not in known or (event == GOOD and self._server.is_reliable and error.name == known[0]):
             raise self._model.fail(f"the event {event} {text} failed: {error!r}")
+
+    def _links(self) -> int:
+        """Count the links that there were."""
+        statistics = self._sender.client.statistics()
+        return statistics.recoveries + statistics.reconnects
 
     def _next_text(self) -> str:
         self._sent += 1

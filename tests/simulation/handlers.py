@@ -25,11 +25,14 @@ from .model import Model, text_of
 
 GIVEN = "given"
 """A group that the connect handler puts everybody into."""
-LIMITS = HandlerLimits(timeout=8.0, validation_timeout=4.0, validation_interval=5.0)
-GOOD, BAD = "order", "refused"
-"""Events: the handler of the first answers, that of the second says no."""
+LIMITS = HandlerLimits(timeout=20.0, validation_timeout=4.0, validation_interval=5.0)
+GOOD, BAD, SLOW = "order", "refused", "slow"
+"""Events: the handler of the first answers, that of the second says no, that of the third takes longer than some wait.
+"""
 _URL = "http://app.test/hooks/{hub}/"
 _MOST_SECONDS = 2.0
+_LONG = (14.0, 25.0)
+"""Seconds: longer than some clients wait, and longer than the service does."""
 
 
 class ApplicationServer:
@@ -46,6 +49,7 @@ class ApplicationServer:
         self.is_reliable: bool = in_process
         """Whether nothing stands between the service and this."""
         self._model: Model
+        self._answered: set[tuple[str, str]] = set()
         self._chance = chance
         self._nursery = nursery
         app = WebhookApp(
@@ -59,7 +63,7 @@ class ApplicationServer:
             remember_events=1_000,
         )
         self._listener = http_listener(app)
-        self.handler = EventHandler(_URL, user_events=f"{GOOD},{BAD}", app=app if in_process else None)
+        self.handler = EventHandler(_URL, user_events=f"{GOOD},{BAD},{SLOW}", app=app if in_process else None)
 
     def watch(self, model: Model) -> None:
         """Say who is told what is wrong."""
@@ -102,10 +106,15 @@ class ApplicationServer:
         # The service forgets an event that failed, so that it can be tried again: also where the news of that got lost.
         if self.ran[text] > 1 and self.is_reliable and event.name == GOOD:
             raise self._model.fail(f"{text} was handled twice")
+        if (event.connection_id, event.event_id) in self._answered:
+            raise self._model.fail(f"{text} was answered already")
         event.state["events"] += 1
         await self._take_time()
+        if event.name == SLOW:
+            await trio.sleep(self._chance.choice(_LONG))
         if event.name == BAD:
             raise EventRejected(403, "no")
+        self._answered.add((event.connection_id, event.event_id))
         self.answers[text] = f"answer:{text}:{self.ran[text]}"
         return Reply(self.answers[text], metadata={"of": text})
 

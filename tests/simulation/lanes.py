@@ -147,7 +147,7 @@ def until_it_fails(seconds: float) -> Summary:
         for lane, cases in (
             (cancellation, islice(cancelled, 1)),
             (core_seed, islice(core_seeds, 50)),
-            (whole_stack_seed, islice(whole_seeds, 10)),
+            (whole_stack_seed, islice(whole_seeds, 20)),
             (streams_seed, islice(streams_seeds, 5)),
             (cut, islice(cut_cases, 10)),
         ):

@@ -69,6 +69,15 @@ class Numbered(NamedTuple):
         return cls(number, text_of(message.data), group, message.data_type, message.data, sender, metadata or None)
 
 
+class Said(NamedTuple):
+    """What a caller wants sent."""
+
+    data_type: str
+    data: Any
+    metadata: Mapping[str, str] | None = None
+    no_echo: bool = False
+
+
 class Model:
     """What the hub did, and what is allowed to follow from it."""
 
@@ -81,9 +90,11 @@ class Model:
         self.events: deque[str] = deque(maxlen=REMEMBERED)
         self.may_repeat: set[str] = set()
         """Sends whose callers allowed that they are carried out once in each session."""
+        self.said: dict[str, Said] = {}
+        """What callers wanted sent, by what names it."""
         self._broken: Broken | None = None
         self._never: set[str] = set()
-        self._due: set[str] = set()
+        self._due: dict[str, tuple[str, int]] = {}
         self._confirmed: dict[str, int] = defaultdict(int)
         self._newest_ack_id: dict[str, int] = defaultdict(int)
         self._request: tuple[str, wire.SendToGroup] | None = None
@@ -115,8 +126,9 @@ class Model:
     def check_at_rest(self) -> None:
         """Check that all that was only promised has happened."""
         self.check()
-        if late := [text for text in self._due if not self.executed[text]]:
-            raise self.fail(f"{late} were acknowledged as duplicates, and never carried out")
+        for text, (user_id, sessions) in self._due.items():
+            if not self.executed[text] and len(self.sessions[user_id]) == sessions:
+                raise self.fail(f"{text} was acknowledged as a duplicate, and never carried out")
 
     # What callers are told
 
@@ -124,12 +136,13 @@ class Model:
         """A send was acknowledged.
 
         One that was repeated after its link dropped may be told to be known when it still waits for its turn, behind an
-        event whose handler has not answered.
+        event whose handler has not answered; if its session is lost meanwhile, it may be lost too.
         """
         self.note(f"{text} acknowledged{' as a duplicate' if duplicated else ''}")
         times = self.executed[text]
         if duplicated and not times:
-            self._due.add(text)
+            user_id = text.partition(":")[0]
+            self._due[text] = user_id, len(self.sessions[user_id])
             return
         if times != 1 and not (times > 1 and text in self.may_repeat):
             raise self.fail(f"{text} was acknowledged and carried out {times} times")
@@ -166,6 +179,7 @@ class Model:
             assert isinstance(message, wire.DataMessage), "nobody here has states in groups"
             connections = list(connections)
             self._execute(text_of(message.payload.body))
+            self._check_contents(message)
             self._check_audience(message, {each.id for each in connections})
             before = {each.id: each.session.unconfirmed._newest for each in connections if each.session is not None}
             deliver(message, connections, *args, **options)
@@ -208,12 +222,20 @@ class Model:
                 raise self.fail(f"{connection_id} had ack id {ack_id} carried out late")
             self._newest_ack_id[connection_id] = ack_id
 
+    def _check_contents(self, message: wire.DataMessage) -> None:
+        """What arrives at the service is what was said."""
+        came = Numbered.sent(0, message, says_sender=True)
+        said = self.said.get(came.text)
+        if said is not None and (came.data_type, came.data, came.metadata) != said[:3]:
+            raise self.fail(f"{said} arrived as {came}")
+
     def _check_audience(self, message: wire.DataMessage, audience: set[str]) -> None:
         """A message that a client sends to a group goes to its members, and not to its sender if that wants no echo."""
         if self._request is not None:
             connection_id, request = self._request
             members = set(self._hub.registry.groups.get(request.group, ()))
-            if audience != members - ({connection_id} if request.no_echo else set()):
+            no_echo = self.said.get(text_of(message.payload.body), request).no_echo
+            if audience != members - ({connection_id} if no_echo else set()):
                 raise self.fail(f"{request} of {connection_id} went to {audience}, of {members}")
 
 

@@ -1,4 +1,4 @@
-"""Defects of streams and of states in groups, for the list of mutants: what a `mutants.Mutant` is made of."""
+"""Defects of streams and of states in groups, for the list of mutants: what a `defects.Mutant` is made of."""
 
 from __future__ import annotations
 

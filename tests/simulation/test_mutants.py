@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from . import lanes, mutants
+from .defects import MUTANTS, Mutant
 
 
-@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_still_fits(mutant: mutants.Mutant, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_still_fits(mutant: Mutant, tmp_path: Path) -> None:
     for module in {mutant.module, *(module for module, _, _ in mutant.also)}:
         (tmp_path / mutants.PACKAGE / module).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(mutants.SOURCES / module, tmp_path / mutants.PACKAGE / module)
@@ -22,11 +23,11 @@ def test_a_mutant_still_fits(mutant: mutants.Mutant, tmp_path: Path) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len({mutant.name for mutant in mutants.MUTANTS}) == len(mutants.MUTANTS) >= 25
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 25
 
 
 def test_a_planted_defect_is_noticed() -> None:
-    (dedupe_off,) = [each for each in mutants.MUTANTS if each.name == "dedupe off"]
+    (dedupe_off,) = [each for each in MUTANTS if each.name == "dedupe off"]
     seconds, said = mutants.hunt(dedupe_off)
     assert said
     assert seconds < mutants.SECONDS

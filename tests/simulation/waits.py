@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 
-from trio_webpubsub import Client, ConnectAttemptFailed, Connected, Lifecycle, Recovered
+from trio_webpubsub import Client, Connected, Lifecycle, Recovered
 from trio_webpubsub.emulator.hub import Hub
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.testing import SimulatedNetwork
@@ -28,6 +27,8 @@ SLACK = 1.5
 """Virtual seconds: a look may come so late, and a last word or a jump of the clock takes its time."""
 CONNECT_TIMEOUT = 10.0
 """The default of clients: for a URL, and for a handshake with the sign of life after it."""
+PROOF_TIMEOUT = 5.0
+"""For the first frame on the new link of a recovery."""
 RECOVERY_PAUSE = 2.0
 RECONNECT_PAUSE = 30.0
 RECOVERY_TIMEOUT = 30.0
@@ -44,14 +45,6 @@ class Watched(Protocol):
     ack_timeout: float
 
 
-@dataclass
-class _News:
-    """How long a client may be without the next news."""
-
-    since: float
-    pause: float = 0.0
-
-
 class Waits:
     """Knows who waits since when."""
 
@@ -63,7 +56,7 @@ class Waits:
         self._calls: dict[int, tuple[str, float, float]] = {}
         self._next_call = 0
         self._first_seen: dict[Hashable, float] = {}
-        self._news: dict[str, _News] = {}
+        self._last_news: dict[str, float] = {}
         self._connected_since: dict[str, float] = {}
         self._states: dict[str, str] = {}
         self._since_state: dict[str, float] = {}
@@ -80,9 +73,7 @@ class Waits:
 
     def heard(self, name: str, news: Lifecycle) -> None:
         """Take what a client tells of its connection."""
-        now = trio.current_time()
-        pause = (news.next_delay or 0.0) if isinstance(news, ConnectAttemptFailed) else 0.0
-        self._news[name] = _News(now, pause)
+        now = self._last_news[name] = trio.current_time()
         if isinstance(news, Connected | Recovered):
             self._connected_since[name] = now
 
@@ -117,28 +108,32 @@ class Waits:
             self._judge(f"{name}: {operation.message}", now - max(since, connected), longest)
         for invocation in session.outgoing._invocations._running.values():
             since = self._first_seen[invocation] = seen.get(invocation, now)
-            self._judge(f"{name}: invocation {invocation.invocation_id}", now - since, watched.ack_timeout)
+            longest = watched.ack_timeout if since >= connected else 0.0  # it ends with its link
+            self._judge(f"{name}: invocation {invocation.invocation_id}", now - since, longest)
         for link in self._network._links:
             if link.name == name and link.down.silent and not link.client_end._closed:
                 key = name, link.number
                 since = self._first_seen[key] = seen.get(key, now)
-                longest = watched.patience if client.state == "connected" else max(CONNECT_TIMEOUT, watched.patience)
+                longest = max(CONNECT_TIMEOUT, watched.patience)
+                if client.state == "connected":
+                    longest = watched.patience
+                elif client._core._supervisor.connection is not None:
+                    longest = PROOF_TIMEOUT if client.state == "recovering" else CONNECT_TIMEOUT
                 self._judge(f"{name}: noticing that link {link.number} is dead", now - max(since, connected), longest)
 
     def _look_at_pause(self, name: str, state: str, now: float) -> None:
         """A client without a connection tries to get one, and says when that fails."""
-        news = self._news[name]
         if state != self._states.get(name):
             self._states[name] = state
             self._since_state[name] = now
         if state == "recovering":
-            longest = max(RECOVERY_PAUSE, news.pause) + CONNECT_TIMEOUT
+            longest = RECOVERY_PAUSE + CONNECT_TIMEOUT
             self._judge(f"{name}: the end of its recovery", now - self._since_state[name], RECOVERY_TIMEOUT)
         elif state == "reconnecting":
-            longest = max(RECONNECT_PAUSE, news.pause) + 2 * CONNECT_TIMEOUT
+            longest = RECONNECT_PAUSE + 2 * CONNECT_TIMEOUT
         else:
             return
-        waited = now - max(news.since, self._since_state[name])
+        waited = now - max(self._last_news[name], self._since_state[name])
         self._judge(f"{name}: news from a client that is {state}", waited, longest)
 
     def _judge(self, what: str, waited: float, longest: float) -> None:

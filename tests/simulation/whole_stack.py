@@ -36,6 +36,9 @@ RELIABLE: tuple[Subprotocol, ...] = ("json.reliable.webpubsub.azure.v1", "protob
 FAULTS = 5
 """In each run, at least."""
 HURTS_WHO_CONNECTS = ("refuse", "stall", "blackhole", "provider_raises", "provider_hangs", "provider_repeats")
+ENDS_LINKS = ("reset", "eof", "half_open", "close", "forget_session", "restart")
+AFTERSHOCK = 0.4
+"""How often something happens to a link that has just been made anew."""
 TROUBLE = 25.0
 """Virtual seconds in which faults begin."""
 SETTLED = 90.0
@@ -46,6 +49,8 @@ LONGEST = 600.0
 PROMPT = 45.0
 """Virtual seconds for a send when all seems well: a link may be dead, and that not be noticed yet (30)."""
 QUIET = 2.0
+DEAD_AT_THE_END = 0.35
+"""How often the link of the client that leaves last is dead then."""
 REQUESTS = 12
 REQUEST_TIMEOUT = 5.0
 RETRIES = 2
@@ -76,7 +81,10 @@ class Failed(AssertionError):
 
 
 def plan(seed: int, count: int = FAULTS) -> list[Fault]:
-    """Give the faults of a seed. What hurts only who connects just then comes with a reason to connect."""
+    """Give the faults of a seed.
+
+    What hurts only who connects just then comes with a reason to connect, and who connects again may be hit again.
+    """
     clients = (*NAMES, "rest", "app")
     # One kind for each seed by turns, so that none is left to chance alone.
     turn = FAULT_KINDS[seed % len(FAULT_KINDS)]
@@ -90,7 +98,17 @@ def plan(seed: int, count: int = FAULTS) -> list[Fault]:
         for fault in faults
         if fault.kind in HURTS_WHO_CONNECTS
     ]
-    return sorted([*faults, *reasons], key=lambda fault: fault.at)
+    aftershocks = [
+        Fault(
+            fault.at + chance.uniform(0.05, 1.5),
+            chance.choice(("silence", "reset", "close")),
+            fault.client,
+            code=1011,
+        )
+        for fault in [*faults, *reasons]
+        if fault.kind in ENDS_LINKS and chance.random() < AFTERSHOCK
+    ]
+    return sorted([*faults, *reasons, *aftershocks], key=lambda fault: fault.at)
 
 
 def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
@@ -217,6 +235,9 @@ async def _live(
                 await _settle(actors, model)
                 _check_at_rest(actors, model, network)
                 newest = {actor.client.connection_id for actor in actors}
+                if chance.random() < DEAD_AT_THE_END:  # leaving takes its time then, but not for ever
+                    network.cut("silence", actors[0].name)
+                    newest.discard(actors[0].client.connection_id)
             await trio.sleep(QUIET)
             watching.cancel_scope.cancel()
     if left := [each for each in emulator.connections(HUB) if each.connection_id in newest]:
