@@ -12,6 +12,7 @@ from trio_webpubsub.emulator import Emulator, open_emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.testing import SimulatedNetwork, cancel_at, simulate
 
+from . import reports
 from .model import Model
 
 HUB = "chat"
@@ -25,6 +26,10 @@ class Case(NamedTuple):
 
     subprotocol: Subprotocol
     what: Literal["calls", "client"]
+
+
+class Failed(AssertionError):
+    """A cancellation was noticed, with all that is needed to see it again."""
 
 
 CASES = [
@@ -42,18 +47,35 @@ def run(case: Case) -> int:
     """Cancel everywhere; gives how many places there were.
 
     Raises:
-        AssertionError: it was noticed somewhere.
+        Failed: it was noticed somewhere.
     """
     checkpoint = 1
-    while not simulate(_main, case, checkpoint, seed=checkpoint):
+    while not run_one(case, checkpoint):
         checkpoint += 1
     return checkpoint
 
 
-async def _main(case: Case, checkpoint: int) -> bool:
+def run_one(case: Case, checkpoint: int) -> bool:
+    """Cancel at one checkpoint; gives whether the script was over before.
+
+    Raises:
+        Failed: it was noticed.
+    """
     network = SimulatedNetwork(checkpoint, latency=LATENCY)
+    models: list[Model] = []
+    try:
+        return simulate(_main, case, checkpoint, network, models, seed=checkpoint)
+    except reports.FINDINGS as error:
+        plan = f"{case.what} over {case.subprotocol}, cancelled at checkpoint {checkpoint}"
+        again = reports.command("cancelled", case, checkpoint=checkpoint)
+        said = reports.report("a cancellation", error, plan=[plan], again=again, network=network, models=models)
+        raise Failed(said) from reports.innermost(error)
+
+
+async def _main(case: Case, checkpoint: int, network: SimulatedNetwork, models: list[Model]) -> bool:
     async with open_emulator(in_memory=True) as emulator:
         model = Model(emulator._switchboard.hubs.hub(HUB))
+        models.append(model)
         with trio.fail_after(60):
             if case.what == "calls":
                 async with _client(case.subprotocol, network, emulator) as client:

@@ -10,6 +10,7 @@ from trio_webpubsub.protocol.codec import Codec
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON
 from trio_webpubsub.protocol.protobuf_codec import RELIABLE_PROTOBUF
 
+from . import reports
 from .back_to_back import World
 
 CODECS = (RELIABLE_JSON, RELIABLE_PROTOBUF)
@@ -19,6 +20,10 @@ _SELDOM = ("cut", "cut_half", "dial", "withdraw", "forget", "wait", "duplicate_a
 
 Action = tuple[str, int, float]
 """What happens, to which client, and how much of it."""
+
+
+class Failed(AssertionError):
+    """A history in which the promise was broken, with all that is needed to see it again."""
 
 
 def history(seed: int) -> list[Action]:
@@ -52,11 +57,21 @@ def run(seed: int, actions: Sequence[Action] | None = None) -> None:
     """Run one history and check the promise.
 
     Raises:
-        AssertionError: it was broken; what else is raised is as bad.
+        Failed: it was broken.
     """
+    actions = history(seed) if actions is None else actions
+    try:
+        _run(seed, actions)
+    except reports.FINDINGS as error:
+        own = {} if list(actions) == history(seed) else {"plan": actions}
+        again = reports.command("core-seed", seed, **own)
+        raise Failed(reports.report(f"core seed {seed}", error, plan=actions, again=again)) from error
+
+
+def _run(seed: int, actions: Sequence[Action]) -> None:
     limits = HubLimits(unacknowledged_messages=3, ack_ids=20) if seed % 3 == 0 else HubLimits()
     world = World(CODECS[seed % 2], limits=limits)
-    for action in history(seed) if actions is None else actions:
+    for action in actions:
         perform(world, action)
     world.settle()
     world.check()

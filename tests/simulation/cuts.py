@@ -1,31 +1,36 @@
-"""A scripted session with every type of message, cut once: at a byte, in a direction, in one of three ways."""
+"""Scripted acts with every type of message, each cut once: at a byte, in a direction, in one of three ways."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
 
-import trio
-
-from trio_webpubsub import Client, InvocationFailed, SendFailed, open_client
+from trio_webpubsub import ConnectFailed
 from trio_webpubsub.emulator import open_emulator
 from trio_webpubsub.protocol.codec import Codec
 from trio_webpubsub.protocol.frame_writer import apply_mask
 from trio_webpubsub.protocol.subprotocols import Subprotocol, codec_for
-from trio_webpubsub.service import Service, open_service
+from trio_webpubsub.service import open_service
 from trio_webpubsub.testing import Direction, SimulatedNetwork, simulate
 
-from .model import Listener, Model
+from . import reports
+from .model import Model
+from .scripts import HUB, LATENCY, NAME, Act, Stage, play
 from .whole_stack import RELIABLE
 
-HUB = "chat"
-NAME = "ann"
 HOW: tuple[Literal["reset", "eof", "silence"], ...] = ("reset", "eof", "silence")
-LATENCY = 0.01
 RECOVERED = 10.0
 """Virtual seconds that a cut may cost, with a keep-alive of 2 and 3 seconds."""
+RECOVERED_AGAIN = 7.0
+"""Where only a recovery is cut that has its handshake behind it: five for the proof that it is one, and a pause."""
+SUBPROTOCOLS = RELIABLE
+HANDSHAKE = "handshake"
+_DIRECTIONS: tuple[Direction, ...] = ("up", "down")
+SOME = 17
+"""Of a handshake, which is no frame, not every byte is tried each time."""
 
 
 @dataclass(frozen=True)
@@ -33,63 +38,104 @@ class Cut:
     """One case."""
 
     subprotocol: Subprotocol
+    act: Act
+    link: int
+    """Which of the client's links: the first one of the act is 1."""
     direction: Direction
     after_bytes: int
-    """Counted from the moment after the first ``connected``."""
+    """Counted from the beginning of the link or, where there was one before the act, of the act."""
     how: Literal["reset", "eof", "silence"]
+    in_handshake: bool = False
+
+
+class Failed(AssertionError):
+    """An act that a cut changed, with all that is needed to see it again."""
 
 
 class Frame(NamedTuple):
-    """Where a frame stands in what is sent in one direction."""
+    """Where a frame stands in what is sent in one direction of a link."""
 
     start: int
     end: int
     kind: str
 
 
+Way = tuple[int, Direction]
+"""A direction of one of the links."""
+
+
 @dataclass(frozen=True)
-class Session:
-    """The scripted session as it goes without a cut."""
+class Played:
+    """An act as it goes without a cut."""
 
     seconds: float
-    frames: dict[Direction, list[Frame]]
+    frames: dict[Way, list[Frame]]
 
 
-class _Recording(SimulatedNetwork):
-    """Keeps all that is sent once it is told to."""
+class _CutNetwork(SimulatedNetwork):
+    """Cuts a link of the client, and keeps all that is sent on its links, once it is told to begin."""
 
-    recorded: dict[str, bytearray] | None = None
+    def __init__(self, cut: Cut | None) -> None:
+        super().__init__(latency=LATENCY)
+        self._cut = cut
+        self._ordinals: dict[str, int] = {}
+        self._has_begun = False
+        self.recorded: defaultdict[Way, bytearray] = defaultdict(bytearray)
+
+    def begin(self) -> None:
+        """The act begins, with the link that there is, or the next."""
+        self._has_begun = True
+        self._ordinals.clear()
+        for link in self._links:
+            if link.name == NAME:
+                self._take(f"{NAME}/{link.number}")
 
     def _record(self, label: str, what: str, data: bytes) -> None:
         super()._record(label, what, data)
-        if self.recorded is not None and label.startswith(NAME) and what in self.recorded:
-            self.recorded[what] += data
+        if not self._has_begun or not label.startswith(f"{NAME}/"):
+            return
+        if what == "connect":
+            self._take(label)
+        else:
+            for direction in _DIRECTIONS:
+                if what == direction:
+                    self.recorded[self._ordinals[label], direction] += data
+
+    def _take(self, label: str) -> None:
+        number = self._ordinals[label] = len(self._ordinals) + 1
+        cut = self._cut
+        if cut is not None and cut.link == number:
+            self._links[-1].cut(cut.how, cut.direction, cut.after_bytes)
 
 
 def run(cut: Cut) -> None:
-    """Run the session with one cut.
+    """Play an act with one cut.
 
     Raises:
-        AssertionError: it was not as if there had been none, or took too long.
+        Failed: it was not as if there had been none, or took too long.
     """
-    limit = session(cut.subprotocol).seconds + RECOVERED
-    simulate(_main, SimulatedNetwork(latency=LATENCY), cut.subprotocol, cut, limit, seed=0)
+    costs = RECOVERED_AGAIN if cut.act == "recovery" and not cut.in_handshake else RECOVERED
+    limit = played(cut.subprotocol, cut.act).seconds + costs
+    network = _CutNetwork(cut)
+    models: list[Model] = []
+    try:
+        simulate(_main, network, cut.subprotocol, cut.act, limit, models, seed=0)
+    except reports.FINDINGS as error:
+        if cut.act == "opening" and isinstance(reports.innermost(error), ConnectFailed):
+            return  # there was nothing to lose yet
+        again = reports.command("cut", cut)
+        said = reports.report("a cut", error, plan=[cut], again=again, network=network, models=models)
+        raise Failed(said) from reports.innermost(error)
 
 
 @lru_cache
-def session(subprotocol: Subprotocol) -> Session:
-    """Find out how the session goes without a cut."""
-    network = _Recording(latency=LATENCY)
-    seconds = simulate(_main, network, subprotocol, None, 60.0, seed=0)
-    assert network.recorded is not None
+def played(subprotocol: Subprotocol, act: Act) -> Played:
+    """Find out how an act goes without a cut."""
+    network = _CutNetwork(None)
+    seconds = simulate(_main, network, subprotocol, act, 60.0, [], seed=0)
     codec = codec_for(subprotocol)
-    return Session(
-        seconds,
-        {
-            "up": list(_frames(bytes(network.recorded["up"]), codec, "up")),
-            "down": list(_frames(bytes(network.recorded["down"]), codec, "down")),
-        },
-    )
+    frames = {way: list(_frames(bytes(data), codec, way[1])) for way, data in network.recorded.items()}
+    return Played(seconds, frames)
 
 
 def cases(subprotocol: Subprotocol, *, every_byte: bool = False) -> Iterator[Cut]:
@@ -98,22 +144,31 @@ def cases(subprotocol: Subprotocol, *, every_byte: bool = False) -> Iterator[Cut
     At every boundary between frames and one byte to both sides of it, and at every byte of the first frame of each
     type; or at every byte there is.
     """
-    for direction, frames in session(subprotocol).frames.items():
-        if every_byte:
-            places = set(range(1, frames[-1].end + 1))
-        else:
-            places = {place for frame in frames for place in (frame.end - 1, frame.end, frame.end + 1)}
-            first_of_kind = {frame.kind: frame for frame in reversed(frames)}
-            for frame in first_of_kind.values():
-                places |= set(range(frame.start + 1, frame.end))
-        for place in sorted(places):
-            for how in HOW:
-                yield Cut(subprotocol, direction, place, how)
+    seen: Counter[tuple[Direction, str]] = Counter()
+    for act in get_args(Act):
+        for (link, direction), frames in played(subprotocol, act).frames.items():
+            if act == "recovery" and link == 1:
+                continue  # what it is like to lose this one is what the act is about
+            places: dict[int, bool] = {}
+            for frame in frames:
+                seen[direction, frame.kind] += 1
+                nearby = (frame.end - 1, frame.end, frame.end + 1)
+                within = range(frame.start + 1, frame.end, 1 if every_byte or frame.kind != HANDSHAKE else SOME)
+                whole = every_byte or frame.kind == HANDSHAKE or seen[direction, frame.kind] == 1
+                for place in (*nearby, *within) if whole else nearby:
+                    # A request that arrived without an answer is no handshake yet.
+                    places[place] = frame.kind == HANDSHAKE and place < frame.end + (direction == "up")
+            for place, in_handshake in sorted(places.items()):
+                for how in HOW:
+                    yield Cut(subprotocol, act, link, direction, place, how, in_handshake)
 
 
 def _frames(data: bytes, codec: Codec, direction: Direction) -> Iterator[Frame]:
-    """Find the frames in what was sent, and what each of them is."""
+    """Find the frames in what was sent, and what each of them is; before them there may be the head of a handshake."""
     start = 0
+    if data.startswith((b"GET ", b"HTTP/1.1 ")):
+        start = data.index(b"\r\n\r\n") + 4
+        yield Frame(0, start, HANDSHAKE)
     while start < len(data):
         opcode, size = data[start] & 0x0F, data[start + 1] & 0x7F
         head = 2
@@ -135,88 +190,17 @@ def _frames(data: bytes, codec: Codec, direction: Direction) -> Iterator[Frame]:
         start = end
 
 
-async def _main(network: SimulatedNetwork, subprotocol: Subprotocol, cut: Cut | None, limit: float) -> float:
+async def _main(network: _CutNetwork, subprotocol: Subprotocol, act: Act, limit: float, models: list[Model]) -> float:
     # The client specification allows both.
-    again = subprotocol == RELIABLE[0]
+    again = subprotocol == SUBPROTOCOLS[0]
     async with open_emulator(in_memory=True, connected_after_recovery=again) as emulator:
         model = Model(emulator._switchboard.hubs.hub(HUB))
-
-        async def url() -> str:
-            return emulator.client_url(HUB, user_id=NAME, groups=["given"])
-
-        async with (
-            open_service(emulator.connection_string, HUB, connector=network.connector(emulator, "rest")) as service,
-            open_client(
-                url,
-                connector=network.connector(emulator, NAME),
-                subprotocol=subprotocol,
-                keep_alive_interval=2,
-                keep_alive_timeout=3,
-            ) as client,
-            trio.open_nursery() as nursery,
-        ):
-            listener = Listener(model, NAME, "messages", lambda _: True)
-
-            @nursery.start_soon
-            async def listen() -> None:
-                async for message in client.messages(gaps=True):
-                    listener.take(message)
-
-            await trio.sleep(1)
-            if isinstance(network, _Recording):
-                network.recorded = {"up": bytearray(), "down": bytearray()}
-            if cut is not None:
-                network.cut(cut.how, NAME, direction=cut.direction, after_bytes=cut.after_bytes)
-            start = trio.current_time()
-            with trio.fail_after(limit):
-                await _script(client, service, model)
-                while listener.missing or client.state != "connected" or client.statistics().pending_sends:  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-            seconds = trio.current_time() - start
-            if client.statistics().reconnects:
-                raise model.fail("a cut cost the session")
-            nursery.cancel_scope.cancel()
+        models.append(model)
+        rest = network.connector(emulator, "rest")
+        async with open_service(emulator.connection_string, HUB, connector=rest) as service:
+            stage = Stage(network, emulator, model, service, subprotocol, network.begin)
+            seconds = await play(act, stage, longest=limit)
     if network.links:
         raise model.fail(f"links that nobody closed: {network.links}")
     model.check()
     return seconds
-
-
-async def _script(client: Client, service: Service, model: Model) -> None:
-    """Say and hear everything that can be said in a session."""
-
-    async def refused(call: Callable[[], Awaitable[object]]) -> None:
-        try:
-            await call()
-        except (SendFailed, InvocationFailed):
-            return
-        raise model.fail("nobody handles events here, and yet one was handled")
-
-    await client.join_group("a")
-    await client.send_to_group("a", "text:1")
-    model.succeeded("text:1")
-    await client.send_to_group("a", "json:1", data_type="json")
-    model.succeeded("json:1")
-    await client.send_to_group("a", b"binary:1", metadata={"kind": "binary"})
-    model.succeeded("binary:1")
-    await client.send_to_group("a", "posted:1", ack=False)
-    await service.send_to_all("server:1")
-    await service.send_to_group("given", "server:2")
-    await service.send_to_user(NAME, b"server:3")
-    await refused(partial(client.send_event, "nobody", "hears"))
-    await refused(partial(client.invoke_event, "nobody", "answers"))
-    with trio.move_on_after(LATENCY):
-        await refused(partial(client.invoke_event, "nobody", "has time to answer"))
-    async with trio.open_nursery() as nursery:
-        for number in range(4):
-            nursery.start_soon(client.send_to_group, "a", f"burst:{number}")
-    await trio.sleep(0.9)
-    async with trio.open_nursery() as nursery:
-        for number in range(10):  # while what came before is confirmed
-            nursery.start_soon(client.send_to_group, "a", f"more:{number}")
-            await trio.sleep(0.02)
-    await trio.sleep(4)  # sequence acks, pings and pongs
-    await client.leave_group("a")
-
-
-SUBPROTOCOLS = RELIABLE

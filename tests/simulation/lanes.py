@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -12,16 +13,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import find, settings
 from hypothesis import strategies as st
 
-from trio_webpubsub.testing import Fault
-
 from . import cancellations, core, cuts, streams, whole_stack
 from .model import Hangs
-from .whole_stack import FINDINGS
+from .reports import FINDINGS, innermost
 
 CHUNK = 10
 """Runs that a process does before it reports."""
@@ -58,10 +57,8 @@ def core_seed(seed: int) -> Summary:
     """Run session and hub back to back."""
     try:
         core.run(seed)
-    except FINDINGS as error:
-        return Summary(
-            1, failures=[f"core seed {seed}: {error!r}\nagain: python -m tests.simulation --core-seed {seed}"]
-        )
+    except core.Failed as error:
+        return Summary(1, failures=[str(error)])
     return Summary(1)
 
 
@@ -84,11 +81,11 @@ def streams_seed(seed: int) -> Summary:
 
 
 def cut(case: cuts.Cut) -> Summary:
-    """Run the scripted session with one cut."""
+    """Play an act with one cut."""
     try:
         cuts.run(case)
-    except FINDINGS as error:
-        return Summary(1, failures=[f"{case}: {whole_stack.innermost(error)!r}"])
+    except cuts.Failed as error:
+        return Summary(1, failures=[str(error)])
     return Summary(1, 1)
 
 
@@ -96,8 +93,8 @@ def cancellation(case: cancellations.Case) -> Summary:
     """Cancel something at every checkpoint."""
     try:
         return Summary(cancellations.run(case))
-    except FINDINGS as error:
-        return Summary(1, failures=[f"{case}: {whole_stack.innermost(error)!r}"])
+    except cancellations.Failed as error:
+        return Summary(1, failures=[str(error)])
 
 
 def in_parallel(
@@ -133,23 +130,24 @@ def in_parallel(
 
 
 def until_it_fails(seconds: float) -> Summary:
-    """Do runs of all lanes by turns, here, until one fails or the time is over."""
+    """Do runs of all lanes by turns, here, until one fails or the time of a processor is over."""
     core_seeds, whole_seeds, streams_seeds = count(), count(), count()
     try:
-        every_seventh = [list(cuts.cases(each))[::7] for each in cuts.SUBPROTOCOLS]
+        all_cuts = list(chain.from_iterable(map(cuts.cases, cuts.SUBPROTOCOLS)))
     except FINDINGS as error:
-        return Summary(1, failures=[f"the scripted session fails without a cut: {whole_stack.innermost(error)!r}"])
-    cut_cases = chain.from_iterable(zip(*every_seventh, strict=False))
+        return Summary(1, failures=[f"the scripted acts fail without a cut: {innermost(error)!r}"])
+    random.Random(0).shuffle(all_cuts)
+    some_cuts = iter(all_cuts)
     cancelled = reversed(cancellations.CASES)  # whole clients first
     total = Summary()
-    end = time.monotonic() + seconds
-    while not total.failures and time.monotonic() < end:
+    end = time.process_time() + seconds
+    while not total.failures and time.process_time() < end:
         for lane, cases in (
             (cancellation, islice(cancelled, 1)),
             (core_seed, islice(core_seeds, 50)),
             (whole_stack_seed, islice(whole_seeds, 20)),
             (streams_seed, islice(streams_seeds, 5)),
-            (cut, islice(cut_cases, 10)),
+            (cut, islice(some_cuts, 100)),
         ):
             total += _run_chunk(lane, cases)
             if total.failures:
@@ -157,21 +155,30 @@ def until_it_fails(seconds: float) -> Summary:
     return total
 
 
-def shrink(seed: int, faults: Sequence[Fault]) -> list[Fault]:
-    """Find few of the faults of a failing run under which it still fails."""
+Step = TypeVar("Step")
 
-    def chosen(keep: list[bool]) -> list[Fault]:
-        return [fault for fault, kept in zip(faults, keep, strict=True) if kept]
+
+def shrink(run: Callable[[int, list[Step]], object], seed: int, plan: Sequence[Step]) -> list[Step]:
+    """Find few of the steps of a failing run under which it still fails.
+
+    Args:
+        run: makes a run of a seed and a plan: of the whole stack, or of the core.
+        seed: which.
+        plan: its faults, or its history.
+    """
+
+    def chosen(keep: list[bool]) -> list[Step]:
+        return [step for step, kept in zip(plan, keep, strict=True) if kept]
 
     def fails(keep: list[bool]) -> bool:
         try:
-            whole_stack.run(seed, chosen(keep))
-        except whole_stack.Failed:
+            run(seed, chosen(keep))
+        except (whole_stack.Failed, core.Failed):
             return True
         return False
 
     keep = find(
-        st.lists(st.booleans(), min_size=len(faults), max_size=len(faults)),
+        st.lists(st.booleans(), min_size=len(plan), max_size=len(plan)),
         fails,
         settings=settings(max_examples=300, deadline=None, database=None, derandomize=True),
     )

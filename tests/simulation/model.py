@@ -6,6 +6,7 @@ measured by. `Model` is told every delivery and every outcome of a send at once,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter, defaultdict, deque
@@ -92,6 +93,7 @@ class Model:
         """Sends whose callers allowed that they are carried out once in each session."""
         self.said: dict[str, Said] = {}
         """What callers wanted sent, by what names it."""
+        self._digest = hashlib.blake2b(digest_size=16)
         self._broken: Broken | None = None
         self._never: set[str] = set()
         self._due: dict[str, tuple[str, int]] = {}
@@ -100,6 +102,11 @@ class Model:
         self._request: tuple[str, wire.SendToGroup] | None = None
         self._hub = hub
         self._watch(hub)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that was noted: the same in every run with the same seed."""
+        return self._digest.hexdigest()
 
     def unconfirmed(self, connection_id: str) -> int:
         """Count the messages that the service keeps, since their client has not confirmed them."""
@@ -110,7 +117,9 @@ class Model:
         """Remember something for the report of a failure. No secret may stand in what users are told."""
         if (secret := SECRETS.search(event)) is not None and self._broken is None:
             raise self.fail(f"told: {secret[0][:8]}... stands in what a user sees")
-        self.events.append(f"{trio.current_time():10.4f} {event}")
+        line = f"{trio.current_time():10.4f} {event}"
+        self.events.append(line)
+        self._digest.update(line.encode())
 
     def fail(self, what: str) -> Broken:
         """Make the error for a broken promise, and keep it: raised within the emulator, it would not get out."""

@@ -8,26 +8,24 @@ checked too. The script starts after the first ``connected``, since before it a 
 from __future__ import annotations
 
 import random
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
 import trio
 
-from trio_webpubsub._shell.groups import leaves
 from trio_webpubsub.emulator import Emulator, HubLimits, open_emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.service import Service, ServiceError, open_service
 from trio_webpubsub.testing import FAULT_KINDS, Fault, SimulatedNetwork, play, random_faults, simulate
 
+from . import reports
 from .actor import HUB, ROOM, Actor
 from .handlers import LIMITS as HANDLER_LIMITS
 from .handlers import ApplicationServer
-from .model import Broken, Hangs, Model
+from .model import Model
 from .waits import Waits
 
 NAMES = ("ann", "bob", "cat")
@@ -57,10 +55,6 @@ RETRIES = 2
 RETRY_PAUSE = 8.0
 """Virtual seconds, at most, before a request is sent again."""
 TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
-
-
-FINDINGS = (Exception, BaseExceptionGroup, Hangs)
-"""Whatever comes out of a run, it is a broken promise."""
 
 
 @dataclass(frozen=True)
@@ -128,39 +122,15 @@ def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
     models: list[Model] = []
     try:
         return simulate(_main, seed, faults, network, models, seed=seed)
-    except FINDINGS as error:
-        raise Failed(report(seed, faults, network, models, error)) from innermost(error)
-
-
-def report(
-    seed: int, faults: Sequence[Fault], network: SimulatedNetwork, models: Sequence[Model], error: BaseException
-) -> str:
-    """Say all there is to say about a failed run."""
-    told = [event for model in models for event in model.events]
-    return "\n".join(
-        [
-            f"seed {seed}: {innermost(error)!r}",
-            "fault plan:",
-            *(f"    {fault}," for fault in faults),
-            "last events in the network:",
-            *(f"    {event}" for event in network.events(20)),
-            "last events of the script:",
-            *(f"    {event}" for event in told),
-            f"again: {command(seed, faults)}",
-        ]
-    )
+    except reports.FINDINGS as error:
+        again = command(seed, faults)
+        said = reports.report(f"seed {seed}", error, plan=faults, again=again, network=network, models=models)
+        raise Failed(said) from reports.innermost(error)
 
 
 def command(seed: int, faults: Sequence[Fault]) -> str:
     """Give the command that repeats a run."""
-    own = "" if list(faults) == plan(seed) else f" --plan {shlex.quote(msgspec.json.encode(faults).decode())}"
-    return f"python -m tests.simulation --seed {seed}{own}"
-
-
-def innermost(error: BaseException) -> BaseException:
-    """Give the error that matters in a group, which is the checker's if there is one."""
-    errors = list(leaves(error))
-    return next((each for each in errors if isinstance(each, Broken)), errors[0])
+    return reports.command("seed", seed) if list(faults) == plan(seed) else reports.command("seed", seed, plan=faults)
 
 
 async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, models: list[Model]) -> Outcome:
@@ -186,7 +156,7 @@ async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, m
         raise model.fail(f"links that nobody closed: {network.links}")
     model.check()
     return Outcome(
-        digest=network.digest,
+        digest=network.digest + model.digest,
         faults=len(faults),
         virtual_seconds=trio.current_time(),
         messages=sum(map(len, model.numbered.values())),

@@ -193,10 +193,11 @@ class Way(Pipe):
         self.deaf = self._reset_at_end = True
         self.finish()
 
-    def silence(self) -> None:
-        """Lose what is on its way and what will be sent, and tell nobody."""
+    def silence(self, *, in_order: bool) -> None:
+        """Lose what will be sent and, unless that goes in order, what is on its way, and tell nobody."""
         self.silent = True
-        self._pieces.clear()
+        if not in_order:
+            self._pieces.clear()
 
     # The reader's side
 
@@ -400,11 +401,11 @@ class Link:
             case "half_close":
                 self._finish(self._way(direction))
             case "silence":
-                self.up.silence()
-                self.down.silence()
+                self.up.silence(in_order=in_order)
+                self.down.silence(in_order=in_order)
             case "half_open":
-                self.up.silence()
-                self.down.silence()
+                self.up.silence(in_order=in_order)
+                self.down.silence(in_order=in_order)
                 self.client_end.fail()
             case _:
                 assert_never(how)
