@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.emulator.peer import Peer, open_peer
+from tests.fuzz.corpus import kept
 from tests.fuzz.mutations import JUNK, ROUNDS, spoiled
 from trio_webpubsub._shell.clock import wall_time
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, Emulator, open_emulator
@@ -180,6 +181,16 @@ def statuses(answer: bytes) -> Iterator[int]:
 
 def changer(random: Random, chance: float) -> Callable[[bytes], bytes]:
     return lambda part: spoiled(part, random) if random.random() < chance else part
+
+
+async def test_what_is_kept(emulator: Emulator, autojump_clock: MockClock) -> None:
+    random = Random(0)
+    async with open_witness(emulator):
+        for request in kept("http"):
+            assert set(statuses(await exchange(emulator, request, random))) <= STATUSES
+        for subprotocol in SUBPROTOCOLS:
+            for frames in kept("websocket"):
+                look_at_frames(await exchange(emulator, handshake(emulator, subprotocol) + frames, random))
 
 
 async def test_requests_with_spoiled_parts(autojump_clock: MockClock, emulator: Emulator) -> None:

@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.fuzz.corpus import kept
 from tests.fuzz.mutations import JUNK, ROUNDS, spoiled
 from tests.listener.peers import read_all, statuses
 from tests.webhooks.service import CONNECT, CONNECTED, DISCONNECTED, JOINED, KEY, ORIGIN, PATH, user_event
@@ -158,6 +159,15 @@ async def test_every_spoiled_request_gets_one_answer(
     assert len(app._told_kinds) <= 100
 
 
+def request_bytes(random: Random) -> bytes:
+    """Make a request as it travels, spoiled in its parts or as a whole."""
+    method, path, headers, body = mutated(random)
+    lines = [b"Host: h", *(name + b": " + value for name, value in headers), b"Content-Length: %d" % len(body)]
+    head = f"{method} {path} HTTP/1.1".encode(errors="replace")
+    raw = b"\r\n".join([head, *lines, b"", body])
+    return spoiled(raw, random) if random.random() < 0.5 else raw
+
+
 async def test_every_spoiled_connection_is_answered_or_closed(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,13 +175,9 @@ async def test_every_spoiled_connection_is_answered_or_closed(
     random = Random(2)
     listener: Listener = http_listener(new_app())
     seen: set[int] = set()
-    for _ in range(ROUNDS // 10):
-        method, path, headers, body = mutated(random)
-        lines = [b"Host: h", *(name + b": " + value for name, value in headers), b"Content-Length: %d" % len(body)]
-        head = f"{method} {path} HTTP/1.1".encode(errors="replace")
-        raw = b"\r\n".join([head, *lines, b"", body])
-        if random.random() < 0.5:
-            raw = spoiled(raw, random)
+    inputs = kept("webhooks")
+    for number in range(ROUNDS // 10):
+        raw = inputs[number] if number < len(inputs) else request_bytes(random)
         near, far = memory_stream_pair()
         with trio.fail_after(600):
             async with trio.open_nursery() as nursery:

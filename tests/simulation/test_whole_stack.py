@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio_webpubsub.testing import FAULT_KINDS, Fault
 from trio_webpubsub.testing.faults import CLOSE_CODES, HANDSHAKE_STATUSES
 
-from . import lanes, whole_stack
+from . import lanes, waits, whole_stack
 
 SEEDS = 500
 FAULTS = 2_500
@@ -68,7 +68,7 @@ def test_the_promise_holds_where_it_once_did_not(line: str) -> None:
 
 
 def test_a_failing_run_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_stack, "SETTLED", 0.0)
+    monkeypatch.setattr(waits, "SLACK", -100.0)
     plan = [Fault(3.0, "reset", "ann")]
     with pytest.raises(whole_stack.Failed) as caught:
         whole_stack.run(7, plan)

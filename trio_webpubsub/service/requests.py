@@ -23,6 +23,8 @@ from .tracing import tracing_of
 logger: logging.Logger = logging.getLogger("trio_webpubsub.service")
 
 _PLACES_KEPT = 1_000
+_LONGEST_REASON = 500
+"""Characters."""
 _LOGGED = 4096
 """Bytes of a body that are logged."""
 _REQUEST_ID = b"x-ms-client-request-id"
@@ -242,7 +244,7 @@ class _Call:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return str(error)[:_LONGEST_REASON] or type(error).__name__  # an answer that is none may stand in it
 
 
 def _log_message(what: str, headers: httpx.Headers, body: bytes) -> None:
