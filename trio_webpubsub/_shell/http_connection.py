@@ -35,8 +35,10 @@ class HttpConnection:
         extensions: Mapping[str, Any] = request.extensions
         self._timeouts = extensions.get("timeout", {})
         try:
-            head = self._written(
-                h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+            head = memoryview(
+                self._written(
+                    h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+                )
             )
             if "sending" in extensions:
                 extensions["sending"]()
@@ -70,11 +72,13 @@ class HttpConnection:
             return False
         return True
 
-    async def _send(self, head: bytes, request: httpx.Request) -> None:
+    async def _send(self, head: memoryview, request: httpx.Request) -> None:
+        # Heads hold tokens, and a view shows nothing where somebody prints a traceback with its variables.
         stream = request.stream
         if isinstance(stream, httpx.ByteStream):
             # All in one piece, which is what a small request is for the network too.
-            await self._write(head + self._written(h11.Data(data=b"".join(stream))) + self._written(h11.EndOfMessage()))
+            body = self._written(h11.Data(data=b"".join(stream))), self._written(h11.EndOfMessage())
+            await self._write(memoryview(b"".join((head, *body))))
             return
         await self._write(head)
         async with AsyncExitStack() as stack:
@@ -88,7 +92,7 @@ class HttpConnection:
     def _written(self, event: h11.Event) -> bytes:
         return self._h11.send(event) or b""
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes | memoryview) -> None:
         if not data:
             return
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import httpx
@@ -132,30 +132,30 @@ class Requests:
     async def _authenticated(self, call: _Call) -> Answer:
         """Try once; and once more with another token, if the service did not accept ours and there is another one."""
         audience = call.place.audience
-        token = await self.credential.token(audience)
+        token = _Hidden(await self.credential.token(audience))
         try:
             return await self._try(call, token)
         except AuthenticationFailed as error:
             if error.status_code != 401:
                 raise
             refused = error
-        other = await self.credential.other_token(Refusal(token, audience, call.challenge))
-        if other is None:
+        other = _Hidden(await self.credential.other_token(Refusal(token.text or "", audience, call.challenge)))
+        if other.text is None:
             raise refused
         return await self._try(call, other)
 
-    async def _try(self, call: _Call, token: str) -> Answer:
+    async def _try(self, call: _Call, token: _Hidden) -> Answer:
         async with self._turns:  # waiting for one is not part of the time that a try has
             self.check_open()
             return await self._watched(call, token)
 
-    async def _watched(self, call: _Call, token: str) -> Answer:
+    async def _watched(self, call: _Call, token: _Hidden) -> Answer:
         operation = call.operation
         with self._tracing.attempt(operation, call.tries) as watched:
             request = httpx.Request(
                 operation.method,
                 call.place.url,
-                headers=[(b"authorization", b"Bearer " + token.encode("ascii")), *call.headers, *watched.headers()],
+                headers=[token.header(), *call.headers, *watched.headers()],
                 stream=httpx.ByteStream(operation.body),
             )
             if call.log_payloads:
@@ -213,6 +213,17 @@ class Requests:
             if name == _REQUEST_ID:
                 request_id = value.decode("latin-1")
         return request_id, [each for each in ours if each[0] not in names] + fixed + added
+
+
+@dataclass(frozen=True, slots=True)
+class _Hidden:
+    """A token, if there is one, that does not show where somebody prints a traceback with its variables."""
+
+    text: str | None = field(repr=False)
+
+    def header(self) -> tuple[bytes, bytes]:
+        """Give it as a request carries it."""
+        return b"authorization", b"Bearer " + (self.text or "").encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
