@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hmac
+
 import pytest
 
 from tests.protocol.event_requests import KEY, SIGNATURE
@@ -63,6 +65,20 @@ def test_a_signature_in_any_of_its_forms_is_good(value: str) -> None:
 )
 def test_anything_else_is_no_signature(value: str) -> None:
     assert not is_signed(value, [KEY], "conn-1")
+
+
+def test_every_signature_is_compared_in_constant_time_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[object, object]] = []
+    compare = hmac.compare_digest
+
+    def spy(left: bytes, right: bytes) -> bool:
+        compared.append((left, right))
+        return compare(left, right)
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    assert is_signed(f"sha256=größe,sha256=00,{SIGNATURE},sha256=01", [KEY, OTHER_KEY], "conn-1")
+    assert len(compared) == 8  # all of them, though the third is good
+    assert all(isinstance(side, bytes) for pair in compared for side in pair)
 
 
 def test_a_signature_is_good_for_its_connection_and_its_key_only() -> None:

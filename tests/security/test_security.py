@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import tracemalloc
@@ -55,6 +56,24 @@ async def test_deflate_is_offered_in_vain(autojump_clock: MockClock) -> None:
         await trio.aclose_forcefully(stream)
     assert answer.startswith(b"HTTP/1.1 101")
     assert b"extensions" not in answer.lower()
+
+
+async def test_connections_that_are_gone_leave_nothing_behind(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # records are kept
+
+    async def come_and_go(times: int) -> int:
+        for _ in range(times):
+            async with open_client(emulator.client_url("chat", groups=["g"]), connector=emulator.connector):
+                pass
+        await trio.sleep(100)
+        gc.collect()
+        return len(gc.get_objects())
+
+    async with open_emulator(in_memory=True) as emulator:
+        before = await come_and_go(100)
+        assert await come_and_go(300) - before < 150  # less than one for every other connection
 
 
 async def test_many_roles_make_a_token_that_is_not_looked_at(autojump_clock: MockClock) -> None:
