@@ -92,12 +92,15 @@ def _run_for(hours: float, first_seed: int) -> int:
 def _by_turns(first_seed: int) -> Iterator[tuple[lanes.Lane, Iterable[Any]]]:
     """Give all lanes by turns: without end, but for the bytes of the script, of which there are only so many."""
     core_seeds, whole_seeds, streams_seeds = count(first_seed), count(first_seed), count(first_seed)
+    cancelled = (each._replace(seed=seed) for seed in count(first_seed) for each in cancellations.CASES)
     cut_cases = chain.from_iterable(cuts.cases(each, every_byte=True) for each in cuts.SUBPROTOCOLS)
-    while True:
+    for turn in count():
         yield lanes.whole_stack_seed, list(islice(whole_seeds, lanes.CHUNK))
-        yield lanes.core_seed, list(islice(core_seeds, lanes.CHUNK))
+        yield lanes.core_seed, list(islice(core_seeds, 10 * lanes.CHUNK))
         yield lanes.streams_seed, list(islice(streams_seeds, lanes.CHUNK))
-        yield lanes.cut, list(islice(cut_cases, lanes.CHUNK))
+        yield lanes.cut, list(islice(cut_cases, 4 * lanes.CHUNK))
+        if turn % 10 == 0:
+            yield lanes.cancellation, [next(cancelled)]
 
 
 def _progress(total: lanes.Summary, seconds: float) -> None:

@@ -26,6 +26,8 @@ class Case(NamedTuple):
 
     subprotocol: Subprotocol
     what: Literal["calls", "client"]
+    seed: int = 0
+    """Decides about the scheduler and the like, together with the checkpoint."""
 
 
 class Failed(AssertionError):
@@ -61,10 +63,11 @@ def run_one(case: Case, checkpoint: int) -> bool:
     Raises:
         Failed: it was noticed.
     """
-    network = SimulatedNetwork(checkpoint, latency=LATENCY)
+    seed = case.seed + checkpoint
+    network = SimulatedNetwork(seed, latency=LATENCY)
     models: list[Model] = []
     try:
-        return simulate(_main, case, checkpoint, network, models, seed=checkpoint)
+        return simulate(_main, case, checkpoint, network, models, seed=seed)
     except reports.FINDINGS as error:
         plan = f"{case.what} over {case.subprotocol}, cancelled at checkpoint {checkpoint}"
         again = reports.command("cancelled", case, checkpoint=checkpoint)
