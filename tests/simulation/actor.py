@@ -76,6 +76,7 @@ class Actor:
         self._sent = 0
         self._listeners: list[Listener] = []
         self._lost_listeners = 0
+        self._posted: list[str] = []
         self._news: list[Lifecycle] = []
         self._changes: Counter[str] = Counter()
         self._groups: dict[str, bool | None] = {ROOM: True, GIVEN: True}
@@ -238,6 +239,7 @@ class Actor:
     async def _post(self) -> None:
         text, said = self._next_message(0)
         self._model.said[text] = said
+        self._posted.append(text)
         data_type: DataType | None = "json" if said.data_type == "json" else None
         await self.client.send_to_group(ROOM, said.data, data_type=data_type, ack=False)
 
@@ -333,6 +335,9 @@ class Actor:
         overflowed = sum(listener.overflowed for listener in self._listeners)
         if not self._lost_listeners and overflowed != statistics.dropped:
             raise self._model.fail(f"{self.name} was told of {overflowed} lost messages, of {statistics.dropped}")
+        lost = [text for text in self._posted if not self._model.executed[text]]
+        if lost and not statistics.recoveries and not statistics.reconnects:
+            raise self._model.fail(f"{self.name} posted {lost} over a link that never broke, and they got lost")
         outgoing, router = self.client._core.session.outgoing, self.client._core.router
         kept = outgoing.pending_bytes, outgoing.posted_bytes, len(outgoing._invocations._running)
         if any(kept):

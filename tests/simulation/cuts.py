@@ -114,7 +114,7 @@ def run(cut: Cut) -> None:
     Raises:
         Failed: it was not as if there had been none, or took too long.
     """
-    costs = RECOVERED_AGAIN if cut.act == "recovery" and not cut.in_handshake else RECOVERED
+    costs = RECOVERED_AGAIN if cut.act in ("recovery", "handover") and not cut.in_handshake else RECOVERED
     limit = played(cut.subprotocol, cut.act).seconds + costs
     network = _CutNetwork(cut)
     models: list[Model] = []
@@ -147,8 +147,8 @@ def cases(subprotocol: Subprotocol, *, every_byte: bool = False) -> Iterator[Cut
     seen: Counter[tuple[Direction, str]] = Counter()
     for act in get_args(Act):
         for (link, direction), frames in played(subprotocol, act).frames.items():
-            if act == "recovery" and link == 1:
-                continue  # what it is like to lose this one is what the act is about
+            if act in ("recovery", "handover") and link == 1:
+                continue  # which is lost in any case
             places: dict[int, bool] = {}
             for frame in frames:
                 seen[direction, frame.kind] += 1

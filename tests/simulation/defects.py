@@ -173,6 +173,24 @@ MUTANTS = [
         "            return self._repeatable\n",
         "            return True\n",
     ),
+    Mutant(
+        "what nobody waits for is not written",
+        "protocol/pending.py",
+        "        self.posted_bytes += len(frame)\n        self._outbox.append(frame)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "what is unread is not handed over",
+        "client/router.py",
+        "                unread[_name_of(key)] = max([[], *(route.hand_over() for route in fresh)], key=len)\n",
+        "                unread[_name_of(key)] = []\n",
+    ),
+    Mutant(
+        "what is pending is not handed over",
+        "protocol/outgoing.py",
+        "        for each in contents.operations:\n",
+        "        for each in contents.operations[1:]:\n",
+    ),
     # Links
     Mutant(
         "a dead link is never noticed",

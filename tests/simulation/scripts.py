@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Literal, TypeAlias
 
 import trio
 
-from trio_webpubsub import Client, InvocationFailed, Lifecycle, SendFailed, Subscription, open_client
+from trio_webpubsub import (
+    Client,
+    ClientStopped,
+    InvocationFailed,
+    Lifecycle,
+    SendFailed,
+    SessionTicket,
+    Subscription,
+    open_client,
+)
 from trio_webpubsub.emulator import Emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.service import Service
@@ -18,9 +27,10 @@ from trio_webpubsub.testing import SimulatedNetwork
 from .model import Listener, Model
 from .waits import CLOSE_TIMEOUT
 
-Act: TypeAlias = Literal["opening", "session", "recovery", "renewal"]
+Act: TypeAlias = Literal["opening", "session", "recovery", "renewal", "handover"]
 """``opening``: until a client is connected. ``session``: every type of message. ``recovery``: the link breaks, and is
-made anew. ``renewal``: the service ends the session, and another is begun."""
+made anew. ``renewal``: the service ends the session, and another is begun. ``handover``: the client is detached, with
+everything unread, and another process goes on with its session."""
 
 HUB = "chat"
 NAME = "ann"
@@ -49,8 +59,8 @@ class Stage:
         self._listener = Listener(model, NAME, "messages", lambda _: True)
 
     @asynccontextmanager
-    async def client(self) -> AsyncGenerator[Client]:
-        """Open the client, and let it listen."""
+    async def client(self, ticket: SessionTicket | None = None, *, reads: bool = True) -> AsyncGenerator[Client]:
+        """Open the client, and let it listen; unless it reads, it takes nothing of what it could hear."""
         async with (
             open_client(
                 self._url,
@@ -58,12 +68,13 @@ class Stage:
                 subprotocol=self._subprotocol,
                 keep_alive_interval=2,
                 keep_alive_timeout=3,
+                resume=ticket,
                 connect_timeout=8,  # before a session there is nothing to keep alive
             ) as client,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._watch, client.lifecycle())
-            nursery.start_soon(self._listen, client)
+            nursery.start_soon(self._listen, client, reads)
             yield client
             nursery.cancel_scope.cancel()
 
@@ -91,8 +102,11 @@ class Stage:
         async for one in news:
             self.model.note(f"{NAME} {one}")
 
-    async def _listen(self, client: Client) -> None:
-        async for message in client.messages(gaps=True):
+    async def _listen(self, client: Client, reads: bool) -> None:
+        messages = client.messages(gaps=True)
+        if not reads:
+            await trio.sleep_forever()
+        async for message in messages:
             self._listener.take(message)
 
 
@@ -106,13 +120,19 @@ async def play(act: Act, stage: Stage, *, longest: float) -> float:
     start = trio.current_time()
     if act == "opening":
         stage.begin()
+    ticket: SessionTicket | None = None
     with trio.fail_at(start + longest) as limit:
-        async with stage.client() as client:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(stage.client(reads=act != "handover"))
             if act != "opening":
                 await trio.sleep(1)
                 stage.begin()
                 start = trio.current_time()
                 limit.deadline = start + longest
+            if act == "handover":
+                ticket = await _detached(stage, client)
+                await stack.aclose()
+                client = await stack.enter_async_context(stage.client(ticket))
             await _PLAYED[act](stage, client)
             await stage.settle(client)
             seconds = trio.current_time() - start
@@ -137,6 +157,30 @@ async def _recovery(stage: Stage, client: Client) -> None:
         await stage.service.send_to_all("server:1")
     await client.send_to_group("given", "after:1")
     stage.model.succeeded("after:1")
+
+
+async def _detached(stage: Stage, client: Client) -> SessionTicket:
+    """Detach a client that waits for acks."""
+
+    async def send(number: int) -> None:
+        with suppress(ClientStopped):
+            await client.send_to_group("given", f"meanwhile:{number}")
+
+    await client.send_to_group("given", "before:1")
+    stage.model.succeeded("before:1")
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(send, number)
+        await trio.sleep(LATENCY * 1.5)
+        return await client.detach()
+
+
+async def _handover(stage: Stage, client: Client) -> None:
+    """Go on with what another process left."""
+    await client.send_to_group("given", "after:1")
+    stage.model.succeeded("after:1")
+    for number in range(3):
+        stage.model.succeeded(f"meanwhile:{number}")
 
 
 async def _renewal(stage: Stage, client: Client) -> None:
@@ -194,4 +238,5 @@ _PLAYED: dict[Act, Callable[[Stage, Client], Awaitable[None]]] = {
     "session": _session,
     "recovery": _recovery,
     "renewal": _renewal,
+    "handover": _handover,
 }
