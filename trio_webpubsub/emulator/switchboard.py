@@ -152,18 +152,21 @@ class Switchboard:
             self.record.message(trio.current_time(), partial(self.hubs.name_of, hub), connection, message)
 
     def _deliver(self, effect: Deliver) -> None:
+        links, send = self.links, self._send_now if not self._holding else self._hold
         written: dict[str, bytes] = {}
         frames: dict[tuple[str, int | None], bytes] = {}
+        # Sessions that were told equally much get the very same frame, and it is mostly the one before.
+        language, number, frame = "", None, b""
         for transport, sequence_id in effect.recipients:
-            link = self.links[transport]
-            # Sessions that were told equally much get the very same frame.
-            key = link.language, sequence_id
-            frame = frames.get(key)
-            if frame is None:
-                if link.language not in written:
-                    written[link.language] = link.write(effect.message)
-                frame = frames[key] = link.data_frame(written[link.language], sequence_id)
-            self._send(link, frame)
+            link = links[transport]
+            if sequence_id != number or link.language is not language or not frame:
+                language, number = link.language, sequence_id
+                if language not in written:
+                    written[language] = link.write(effect.message)
+                if (language, number) not in frames:
+                    frames[language, number] = link.data_frame(written[language], number)
+                frame = frames[language, number]
+            send(link, frame)
         self._turn += len(effect.recipients)
 
     def _tell(self, link: Link, message: Control) -> None:
@@ -171,13 +174,23 @@ class Switchboard:
             self._send(link, frame)
 
     def _send(self, link: Link, frame: bytes) -> None:
-        """Send or hold a frame. A client that does not read is cut when too much waits for it, as the service does."""
-        if not self._holding:
-            waiting = link.send(frame)
+        if self._holding:
+            self._hold(link, frame)
         else:
-            waiting = link.hold(frame)
-            if waiting == len(frame):  # it is the first
-                self._held.append(link)
+            self._send_now(link, frame)
+
+    def _send_now(self, link: Link, frame: bytes) -> None:
+        if waiting := link.send(frame):
+            self._check_queue(link, waiting)
+
+    def _hold(self, link: Link, frame: bytes) -> None:
+        waiting = link.hold(frame)
+        if waiting == len(frame):  # it is the first
+            self._held.append(link)
+        self._check_queue(link, waiting)
+
+    def _check_queue(self, link: Link, waiting: int) -> None:
+        """Cut a client that does not read when too much waits for it, as the service does."""
         if waiting > link.queue_size:
             link.websocket.abort()
 

@@ -37,7 +37,10 @@ class CuttableStream(trio.abc.Stream):
         """Whether our own side sees a closed stream."""
         self._inner = inner
         # Trio's sockets never block, but do not offer to send without a task switch. As a file they do.
-        self._fileno = inner.socket.fileno if isinstance(inner, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+        is_plain = isinstance(inner, trio.SocketStream) and _SOCKETS_ARE_FILES
+        self._file: int | None = inner.socket.fileno() if is_plain else None
+        self._open_file = self._file
+        """What may be written to, past `send_all`: kept up to date by `_changed`, since every message looks here."""
         self._bytes_per_second = math.inf
         self._sendable = math.inf
         """How many more bytes are sent before `_when_sent` is called."""
@@ -79,6 +82,7 @@ class CuttableStream(trio.abc.Stream):
     def slow_down(self, bytes_per_second: float) -> None:
         """Let no more than this through in each direction; ``math.inf`` lets everything through again."""
         self._bytes_per_second = bytes_per_second
+        self._changed()
         if self._receiving is not None:
             self._receiving.cancel()  # and begin anew
 
@@ -88,19 +92,17 @@ class CuttableStream(trio.abc.Stream):
             fault()
         else:
             self._sendable, self._when_sent = size, fault
-
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether bytes do not simply pass: whoever writes past this stream's `send_all` may not do so now."""
-        return self.silent or self.is_cut or not math.inf == self._sendable == self._bytes_per_second
+            self._changed()
 
     def silence(self) -> None:
         """Swallow all bytes in both directions from now on. The peer is told nothing, not even by `aclose`."""
         self.silent = True
+        self._changed()
 
     def cut(self) -> None:
         """Let our own side see a closed stream, and tell the peer nothing."""
         self.is_cut = True
+        self._changed()
         for scope in self._receiving, self._sending:
             if scope is not None:
                 scope.cancel()
@@ -115,7 +117,7 @@ class CuttableStream(trio.abc.Stream):
         """
         self._check()
         with trio.CancelScope() as self._sending:
-            if self.is_disturbed:
+            if self._is_disturbed:
                 await self._send_disturbed(memoryview(data))
             else:
                 await self._inner.send_all(data)
@@ -130,12 +132,11 @@ class CuttableStream(trio.abc.Stream):
             trio.BrokenResourceError: The connection broke.
             trio.ClosedResourceError: It was cut.
         """
-        if self.is_cut:
+        if self._open_file is None:
             self._check()
-        if self._fileno is None or self.is_disturbed:
             return 0
         try:
-            return os.write(self._fileno(), data)
+            return os.write(self._open_file, data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -196,8 +197,17 @@ class CuttableStream(trio.abc.Stream):
             self._sendable -= size
             if self._sendable == 0:
                 self._sendable = math.inf
+                self._changed()
                 self._when_sent()
             await trio.sleep(size / self._bytes_per_second)
+
+    @property
+    def _is_disturbed(self) -> bool:
+        """Whether bytes do not simply pass."""
+        return self.silent or self.is_cut or not math.inf == self._sendable == self._bytes_per_second
+
+    def _changed(self) -> None:
+        self._open_file = None if self._is_disturbed else self._file
 
     @property
     def _piece(self) -> int:
