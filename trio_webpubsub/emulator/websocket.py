@@ -39,6 +39,17 @@ class _Opening:
     """Tells the hub that the WebSocket is open."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A client that is in."""
+
+    hub: Hub
+    link: Link
+    connection_id: str
+    name: str
+    """In the log."""
+
+
 class Clients:
     """The side of the service that clients connect to."""
 
@@ -75,41 +86,50 @@ class Clients:
         Cancellation: its client sees an abrupt end, and may recover a reliable session.
         """
         transport = self._switchboard.next_transport()
-        hub: Hub | None = None
-        link: Link | None = None
-        code: int | None = None
-        name = ""
         try:
-            await self._gate.enter()
-            handshake = Handshake(request.path, request.query, request.headers)
-            if handshake.recovery is None:
-                admission = self._admit(handshake)
-                hub = self._switchboard.hubs.hub(handshake.hub)
-                opening = await self._connect(hub, transport, request, handshake, admission)
-            else:
-                hub = self._switchboard.hubs.hub(handshake.hub, keep=False)
-                opening = self._recover(hub, transport, request, handshake.recovery)
-            name = f"{handshake.hub}: the WebSocket of {opening.connection_id!r}"
-            websocket = await request.accept(subprotocol=opening.subprotocol)
-            link = opening.link(websocket)
-            link.queue_size = self._switchboard.limits.queued_bytes
-            self._switchboard.links[transport] = link
-            self._switchboard.perform(hub, opening.opened())
-            _logger.info("%s is open", name)
-            code = await self._receive(hub, transport, link, opening.connection_id)
+            client = await self._open(transport, request)
         except HandshakeRefused as refused:
             _logger.info("refused a client with %d: %s", refused.status, refused.reason)
             content_type = ("content-type", "text/plain; charset=utf-8")
             await request.reject(refused.status, [content_type], refused.reason.encode())
+            return
+        _logger.info("%s is open", client.name)
+        link, code = client.link, None
+        try:
+            code = await self._receive(client.hub, transport, link, client.connection_id)
         finally:
-            if hub is not None:
-                self._switchboard.end_transport(hub, transport, code)
-            if link is not None:
-                # Nobody waits for a client's answer to our close frame; without any frame it is an abrupt end.
-                said = code or (link.farewell or (_ABRUPT, ""))[0]
-                _logger.info("%s has ended, code %s", name, said)
-        if link is not None and link.farewell is not None:
+            self._switchboard.end_transport(client.hub, transport, code)
+            # Nobody waits for a client's answer to our close frame; without any frame it is an abrupt end.
+            _logger.info("%s has ended, code %s", client.name, code or (link.farewell or (_ABRUPT, ""))[0])
+        if link.farewell is not None:
             await link.websocket.close(*link.farewell)
+
+    async def _open(self, transport: Transport, request: WebSocketRequest) -> _Client:
+        """Let a client in. All that it said to come in, tokens among it, is forgotten at the end of this.
+
+        Raises:
+            HandshakeRefused: it may not come in.
+
+        Cancellation: the connection has to be closed.
+        """
+        await self._gate.enter()
+        handshake = Handshake(request.path, request.query, request.headers)
+        recovery = handshake.recovery
+        admission = self._admit(handshake) if recovery is None else Admission()
+        hub = self._switchboard.hubs.hub(handshake.hub, keep=recovery is None)
+        try:
+            if recovery is None:
+                opening = await self._connect(hub, transport, request, handshake, admission)
+            else:
+                opening = self._recover(hub, transport, request, recovery)
+            link = opening.link(await request.accept(subprotocol=opening.subprotocol))
+            link.queue_size = self._switchboard.limits.queued_bytes
+            self._switchboard.links[transport] = link
+            self._switchboard.perform(hub, opening.opened())
+        except BaseException:
+            self._switchboard.end_transport(hub, transport, None)
+            raise
+        return _Client(hub, link, opening.connection_id, f"{handshake.hub}: the WebSocket of {opening.connection_id!r}")
 
     def _admit(self, handshake: Handshake) -> Admission:
         anonymous = not self._anonymous_hubs.isdisjoint(("*", handshake.hub.lower()))

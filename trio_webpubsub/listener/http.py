@@ -157,8 +157,10 @@ class HttpConnection:
             await self._respond(response, last=True)
 
     def take_rest(self) -> bytes:
-        """Give the bytes that came behind the head of an upgrade."""
-        return self._h11.trailing_data[0]
+        """Give the bytes that came behind the head of an upgrade. Nothing more is read here afterwards."""
+        rest = self._h11.trailing_data[0]
+        del self._h11  # which would stay for as long as the upgraded connection, with all that it has read
+        return rest
 
     def _reader(self) -> h11.Connection:
         return h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_size)

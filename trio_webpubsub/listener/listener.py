@@ -169,7 +169,7 @@ class Listener:
                 self._connections[http] = scope
                 self._wires[wire] = None
                 try:
-                    await self._serve(http, wire)
+                    await self._serve_websocket(await self._serve_http(http, wire), http, wire)
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
                     pass  # the peer is gone
                 except* Exception:  # one connection must not end the others
@@ -227,32 +227,33 @@ class Listener:
         while self._connections:
             await self._one_ended.park()
 
-    async def _serve(self, http: HttpConnection, wire: CuttableStream) -> None:
+    async def _serve_http(self, http: HttpConnection, wire: CuttableStream) -> Request | None:
+        """Answer requests; give the one that asks for a WebSocket, if such a one is the last."""
         if self._stopping.is_set():
-            return
+            return None
         crowd = len(self._connections) / self._limits.connections
         if crowd > 2:
-            return  # there is no room even for refusals
+            return None  # there is no room even for refusals
         try:
             if crowd > 1:
                 raise Refused(503, ("Retry-After", "1"))
             while (head := await http.receive_head()) is not None:
                 if asks_for_websocket(head):
                     check_upgrade(head)
-                    await self._serve_websocket(head, http, wire)
-                    return
+                    return head
                 body = await http.receive_body()
                 request = dataclasses.replace(head, body=body) if body else head
                 if not await self._answer(request, http):
                     break
             else:
-                return
+                return None
         except Refused as refused:
             _logger.info("refused a request with %d before it was whole", refused.response.status)
             too_large = self._too_large if refused.response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
             await http.refuse(too_large or refused.response)
         with trio.move_on_after(self._limits.close_timeout):
             await wire.linger()
+        return None
 
     async def _answer(self, request: Request, http: HttpConnection) -> bool:
         response = _FAILED
@@ -266,9 +267,12 @@ class Listener:
             _logger.exception("a request handler gave a response that cannot be written")
             return await http.respond(_FAILED)
 
-    async def _serve_websocket(self, head: Request, http: HttpConnection, wire: CuttableStream) -> None:
+    async def _serve_websocket(self, head: Request | None, http: HttpConnection, wire: CuttableStream) -> None:
+        if head is None:
+            return
         async with trio.open_nursery() as nursery:
             request = WebSocketRequest(head, http, wire, nursery, self._limits)
+            del head  # which holds more, tokens among it, than has to last as long as this
             self._websockets[request] = None
             failed = False
             try:

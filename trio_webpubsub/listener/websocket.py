@@ -53,7 +53,10 @@ class WebSocketRequest:
     def __init__(
         self, head: Request, http: HttpConnection, stream: CuttableStream, nursery: trio.Nursery, limits: Limits
     ) -> None:
-        """Make one from a head that `check_upgrade` found good."""
+        """Make one from a head that `check_upgrade` found good.
+
+        Query and headers are there until `accept` is done: they may hold tokens, and would last as long as the WebSocket.
+        """
         self.path: str = head.path
         """As it came, percent signs and all."""
         self.query: str = head.query
@@ -103,6 +106,7 @@ class WebSocketRequest:
                 raise TransportEnded(_ABNORMAL, "the client left during the handshake") from None
         if connection is None:
             raise TransportEnded(_ABNORMAL, "the client did not take the answer to its handshake")
+        self.query, self.headers = "", {}
         self._websocket = ServerWebSocket(connection, stream, self._stream, self._nursery, self._limits)
         return self._websocket
 
