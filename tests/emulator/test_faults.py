@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from itertools import count
+
 import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.emulator.peer import PLAIN, open_peer, raw_peer, recovery_url, rejection
+from tests.emulator.peer import PLAIN, Peer, open_peer, raw_peer, recovery_url, rejection
 from trio_webpubsub.emulator import Cut, Emulator, open_emulator
 
 # Cuts in the middle of something
@@ -103,6 +106,39 @@ async def test_all_links_can_be_slow_new_ones_and_http_included(autojump_clock: 
         began = trio.current_time()
         async with open_peer(emulator):
             pass
+        assert trio.current_time() == began
+
+
+async def test_of_several_speeds_the_slowest_counts(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with open_peer(emulator) as one, open_peer(emulator) as other:
+
+        async def seconds(peer: Peer) -> float:
+            began = trio.current_time()
+            await peer.ask(type="sendToGroup", group="g", dataType="text", data="a" * 930, ackId=next(ids))
+            return trio.current_time() - began
+
+        ids = count(1)
+        with ExitStack() as first, ExitStack() as second, ExitStack() as third:
+            first.enter_context(emulator.slow_links(1_000))
+            second.enter_context(emulator.slow_links(100, one.connection_id))
+            third.enter_context(emulator.slow_links(500, one.connection_id))
+            assert (await seconds(one) > 9, 1 <= await seconds(other) < 2) == (True, True)
+            second.close()
+            assert (2 <= await seconds(one) < 4, 1 <= await seconds(other) < 2) == (True, True)
+            first.close()
+            assert (2 <= await seconds(one) < 4, await seconds(other)) == (True, 0)
+        assert await seconds(one) == 0
+
+
+async def test_what_was_slow_goes_on_at_once(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with open_peer(emulator) as peer:
+        with emulator.slow_links(0.001):
+            await peer.send(type="ping")
+            await trio.sleep(1)  # all but one byte of it wait
+        with emulator.slow_links(10):
+            await trio.sleep(3)  # the answer is on its way
+        began = trio.current_time()
+        await peer.receive()
         assert trio.current_time() == began
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from itertools import count
 
 import pytest
 import trio
@@ -154,3 +155,47 @@ async def test_malformed_frames_end_their_own_connection_with_a_code(
         assert (await bad.closed())[0] == code
         assert await peer.ask(type="ping") == {"type": "pong"}
         nursery.cancel_scope.cancel()
+
+
+async def test_all_who_do_not_read_are_bounded_together(autojump_clock: MockClock) -> None:
+    limits = HubLimits(queued_bytes=400_000, all_queued_bytes=500_000)
+    async with (
+        open_emulator(in_memory=True, limits=limits) as emulator,
+        open_peer(emulator, subprotocol=PLAIN, groups=["some", "all"]) as greedy,
+        open_peer(emulator, subprotocol=PLAIN, groups=["all"]) as slow,
+        open_peer(emulator, subprotocol=PLAIN, groups=["all"]) as reader,
+        open_peer(emulator) as sender,
+    ):
+
+        async def send(group: str, count: int) -> None:
+            for _ in range(count):
+                await sender.ask(type="sendToGroup", group=group, dataType="text", data="x" * 10_000, ackId=next(ids))
+                if group == "all":
+                    await reader.receive()
+
+        ids = count(1)
+        await send("some", 20)
+        await send("all", 20)  # with what is on its way, that is some 330,000 bytes for one and 130,000 for the other
+        assert len(emulator.groups("chat")["all"]) == 3
+        await send("all", 10)
+        assert emulator.groups("chat") == {"all": [slow.connection_id, reader.connection_id]}
+        assert (await greedy.closed())[0] == 1006
+        for _ in range(30):
+            await slow.receive()  # and goes on
+
+
+async def test_what_was_read_makes_room_for_others(autojump_clock: MockClock) -> None:
+    limits = HubLimits(queued_bytes=400_000, all_queued_bytes=500_000)
+    async with (
+        open_emulator(in_memory=True, limits=limits) as emulator,
+        open_peer(emulator, subprotocol=PLAIN, groups=["first"]) as first,
+        open_peer(emulator, subprotocol=PLAIN, groups=["second"]) as second,
+        open_peer(emulator) as sender,
+    ):
+        for group, peer in ("first", first), ("second", second), ("first", first):
+            for _ in range(40):
+                await sender.send(type="sendToGroup", group=group, dataType="text", data="x" * 10_000)
+            await sender.ask(type="ping")
+            for _ in range(40):
+                await peer.receive()
+        assert len(emulator.connections("chat")) == 3

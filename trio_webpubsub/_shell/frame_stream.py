@@ -185,8 +185,11 @@ class FrameStream(trio.abc.Stream):
             self.queued_bytes += len(frame)
         return self.queued_bytes
 
-    def push(self) -> None:
-        """Send what is queued at once, as far as the real stream takes it; the rest is left to the writer."""
+    def push(self) -> int:
+        """Send what is queued at once, as far as the real stream takes it; the rest is left to the writer.
+
+        Gives how many bytes that are.
+        """
         if self._queue and not self._writing:
             data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
             self._queue.clear()
@@ -194,14 +197,14 @@ class FrameStream(trio.abc.Stream):
             self._send_at_once(data)
             if self._queue_shrank:
                 self._queue_shrank.unpark_all()
+        return self.queued_bytes
 
     def send_frame(self, frame: bytes) -> int:
         """Do what `hold` and then `push` do."""
         if self._queue or self._writing or self._close_queued or self._dead:
             self.hold(frame)
-            self.push()
-        else:
-            self._send_at_once(frame)
+            return self.push()
+        self._send_at_once(frame)
         return self.queued_bytes
 
     def wake(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias, get_args
@@ -77,6 +78,8 @@ class Faults:
         self._switchboard = switchboard
         self._listener = listener
         self._gate = gate
+        self._slowed: list[tuple[ServerWebSocket | None, float]] = []
+        """What is slowed down now, ``None`` for everything, and to how many bytes a second."""
 
     # Connections
 
@@ -108,7 +111,7 @@ class Faults:
 
     @contextmanager
     def slow_links(self, bytes_per_second: float, connection_id: str | None = None) -> Generator[None]:
-        """Let only so much through, in each direction, while the block lasts.
+        """Let only so much through, in each direction, while the block lasts. Of several blocks the slowest counts.
 
         Args:
             bytes_per_second: how much.
@@ -120,13 +123,23 @@ class Faults:
             ValueError: nothing at all would get through, for which there is `cut`.
         """
         check_number("bytes_per_second", bytes_per_second)
-        slow_down = (self._listener if connection_id is None else self._websocket(connection_id)).slow_down
-        before = self._listener.bytes_per_second
-        slow_down(bytes_per_second)
+        slowed = None if connection_id is None else self._websocket(connection_id), bytes_per_second
+        self._slowed.append(slowed)
+        self._slow_down()
         try:
             yield
         finally:
-            slow_down(before)
+            self._slowed.remove(slowed)
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        def slowest(*slowed: ServerWebSocket | None) -> float:
+            return min((rate for each, rate in self._slowed if each in slowed), default=math.inf)
+
+        self._listener.slow_down(slowest(None))
+        for websocket, _ in self._slowed:
+            if websocket is not None:
+                websocket.slow_down(slowest(None, websocket))
 
     # Handshakes
 

@@ -12,7 +12,6 @@ from ..protocol.codec import Codec
 from ..protocol.errors import ProtocolViolation
 from ..protocol.frame_reader import BinaryMessage
 from ..protocol.frame_writer import encode_frame
-from ..protocol.names import MAX_UNACKNOWLEDGED_BYTES
 from ..protocol.wire import Control, DataMessage, Numbered, Payload, SendEvent, SendToGroup, Upstream
 from .handshake import Publishing
 
@@ -29,15 +28,13 @@ class Link(ABC):
         self.websocket = websocket
         self.language = language
         """A message is written once for all links of the same language."""
-        self.queue_size: int = MAX_UNACKNOWLEDGED_BYTES
-        """Bytes that may wait for a client that does not read."""
         self.receiving: trio.CancelScope = trio.CancelScope()
         """Cancelled when the connection is to be closed from this side."""
         self.farewell: tuple[int, str] | None = None
         """The close frame with which this side ends the connection."""
         self.send: Callable[[bytes], int] = websocket.send_frame
         self.hold: Callable[[bytes], int] = websocket.hold
-        self.push: Callable[[], None] = websocket.push
+        self.push: Callable[[], int] = websocket.push
 
     @abstractmethod
     def read(self, frame: bytes) -> Upstream:

@@ -30,6 +30,7 @@ from .hub import (
 )
 from .hub.limits import HubLimits
 from .links import Link
+from .queues import Queues
 from .record import Record
 
 _TURN = 10_000
@@ -71,6 +72,7 @@ class Switchboard:
         """Who handles events."""
         self.links: dict[Transport, Link] = {}
         """A transport is here before its hub hears that it is open, and until its hub hears that it has ended."""
+        self._queues = Queues(of_one=limits.queued_bytes, of_all=limits.all_queued_bytes)
         self._numbers = count(1)
         self._held: list[Link] = []
         """Those for whom something is queued that nobody sends before the next `push`."""
@@ -107,7 +109,8 @@ class Switchboard:
         self._turn = 0
         held, self._held = self._held, []
         for link in held:
-            link.push()
+            if waiting := link.push():
+                self._queues.note(link, waiting)
 
     @property
     def turn_is_over(self) -> bool:
@@ -181,18 +184,11 @@ class Switchboard:
 
     def _send_now(self, link: Link, frame: bytes) -> None:
         if waiting := link.send(frame):
-            self._check_queue(link, waiting)
+            self._queues.note(link, waiting)
 
     def _hold(self, link: Link, frame: bytes) -> None:
-        waiting = link.hold(frame)
-        if waiting == len(frame):  # it is the first
+        if link.hold(frame) == len(frame):  # it is the first
             self._held.append(link)
-        self._check_queue(link, waiting)
-
-    def _check_queue(self, link: Link, waiting: int) -> None:
-        """Cut a client that does not read when too much waits for it, as the service does."""
-        if waiting > link.queue_size:
-            link.websocket.abort()
 
     def next_transport(self) -> Transport:
         """Give a number for one more WebSocket."""
@@ -200,7 +196,8 @@ class Switchboard:
 
     def end_transport(self, hub: Hub, transport: Transport, code: int | None) -> None:
         """Strike a WebSocket off; ``code`` is that of its client's close frame, if one came."""
-        self.links.pop(transport, None)
+        if (link := self.links.pop(transport, None)) is not None:
+            self._queues.forget(link)
         self.perform(hub, hub.transport_ended(transport, code=code, now=trio.current_time()))
         self._deadline_moved.set()
         self._one_confirmed.unpark_all()

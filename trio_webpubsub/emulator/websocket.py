@@ -123,7 +123,6 @@ class Clients:
             else:
                 opening = self._recover(hub, transport, request, recovery)
             link = opening.link(await request.accept(subprotocol=opening.subprotocol))
-            link.queue_size = self._switchboard.limits.queued_bytes
             self._switchboard.links[transport] = link
             self._switchboard.perform(hub, opening.opened())
         except BaseException:

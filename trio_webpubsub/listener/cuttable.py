@@ -49,6 +49,7 @@ class CuttableStream(trio.abc.Stream):
         """When a slow stream may be read from again."""
         self._receiving: trio.CancelScope | None = None
         self._sending: trio.CancelScope | None = None
+        self._pausing: trio.CancelScope | None = None
 
     def reset(self) -> None:
         """Let the peer see a reset connection; what it has not read yet may be gone."""
@@ -82,9 +83,11 @@ class CuttableStream(trio.abc.Stream):
     def slow_down(self, bytes_per_second: float) -> None:
         """Let no more than this through in each direction; ``math.inf`` lets everything through again."""
         self._bytes_per_second = bytes_per_second
+        self._readable_from = -math.inf
         self._changed()
-        if self._receiving is not None:
-            self._receiving.cancel()  # and begin anew
+        for scope in self._receiving, self._pausing:
+            if scope is not None:
+                scope.cancel()  # and go on at the new speed
 
     def after_sending(self, size: int, fault: Callable[[], None]) -> None:
         """Call ``fault``, one of the methods here, when ``size`` more bytes have been sent; 0 is at once."""
@@ -199,7 +202,8 @@ class CuttableStream(trio.abc.Stream):
                 self._sendable = math.inf
                 self._changed()
                 self._when_sent()
-            await trio.sleep(size / self._bytes_per_second)
+            with trio.CancelScope() as self._pausing:
+                await trio.sleep(size / self._bytes_per_second)
 
     @property
     def _is_disturbed(self) -> bool:

@@ -204,7 +204,7 @@ class ServerWebSocket:
         self._closing = False
         self._closed = trio.Event()
         self.hold: Callable[[bytes], int] = stream.hold
-        self.push: Callable[[], None] = stream.push
+        self.push: Callable[[], int] = stream.push
         self.send_frame: Callable[[bytes], int] = stream.send_frame
 
     def __repr__(self) -> str:

@@ -52,6 +52,8 @@ class HubLimits:
     """Connections of a hub, those included that wait for their client to come back."""
     queued_bytes: int = names.MAX_UNACKNOWLEDGED_BYTES
     """Bytes that wait for a client that does not read; more cuts its WebSocket."""
+    all_queued_bytes: int = 16 * names.MAX_UNACKNOWLEDGED_BYTES
+    """Bytes that wait for all such clients together, of all hubs; more cuts the one that has the most."""
     catch_up_time: float = 0.2
     """Seconds for which senders wait for those who have a lot to confirm. A client on this machine needs less."""
 
