@@ -102,13 +102,14 @@ class Record:
         self._most = entries
         self._room = size
 
-    def message(self, now: float, hub: Callable[[], str], connection: Connection, message: wire.Upstream) -> None:
-        """Note a client's message; ``hub`` gives the name of its hub."""
+    def message(self, now: float, hub: str, connection: Connection, message: wire.Upstream) -> None:
+        """Note a client's message; ``hub`` is the name of its hub. The connection itself is not kept."""
+        sender, user_id = connection.id, connection.user_id
         payload: wire.Payload | None = getattr(message, "payload", None)
         state: Mapping[str, str] = getattr(message, "state", None) or {}
         size = sum(len(key) + len(value) for key, value in state.items())
         size += 0 if payload is None else len(payload.body)
-        self._add(size, lambda: _message(now, hub(), connection, message))
+        self._add(size, lambda: _message(now, hub, sender, user_id, message))
 
     def request(self, now: float, request: Request, status: int, refusal: str | None) -> None:
         """Note a request, and why it was refused, if it was; its token is left out."""
@@ -146,13 +147,15 @@ class Record:
             self.dropped += 1
 
 
-def _message(now: float, hub: str, connection: Connection, message: wire.Upstream) -> ReceivedMessage:
+def _message(
+    now: float, hub: str, connection_id: str, user_id: str | None, message: wire.Upstream
+) -> ReceivedMessage:
     payload: wire.Payload | None = getattr(message, "payload", None)
     return ReceivedMessage(
         time=now,
         hub=hub,
-        connection_id=connection.id,
-        user_id=connection.user_id,
+        connection_id=connection_id,
+        user_id=user_id,
         type=_type(message),
         group=getattr(message, "group", None),
         event=getattr(message, "event", None),

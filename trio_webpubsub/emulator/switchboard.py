@@ -152,7 +152,7 @@ class Switchboard:
     def _note(self, hub: Hub, connection_id: str, message: Upstream) -> None:
         connection = hub.registry.connections.get(connection_id)
         if connection is not None:
-            self.record.message(trio.current_time(), partial(self.hubs.name_of, hub), connection, message)
+            self.record.message(trio.current_time(), hub.name, connection, message)
 
     def _deliver(self, effect: Deliver) -> None:
         links, send = self.links, self._send_now if not self._holding else self._hold

@@ -55,7 +55,7 @@ class WebSocketRequest:
     ) -> None:
         """Make one from a head that `check_upgrade` found good.
 
-        Query and headers are there until `accept` is done: they may hold tokens, and would last as long as the WebSocket.
+        Query and headers, which may hold tokens, are there until `accept` is done, and not as long as the WebSocket.
         """
         self.path: str = head.path
         """As it came, percent signs and all."""

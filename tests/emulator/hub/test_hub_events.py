@@ -19,6 +19,7 @@ from trio_webpubsub.emulator.hub import (
     Withdraw,
 )
 from trio_webpubsub.emulator.hub.limits import HubLimits
+from trio_webpubsub.emulator.hub.registry import Request
 from trio_webpubsub.protocol.wire import (
     Ack,
     CancelInvocation,
@@ -135,7 +136,7 @@ def test_other_requests_of_the_connection_wait_for_the_answer() -> None:
     assert hub.answer_event(question_of([second]).token, FAILED, now=0)[1:] == [Send(1, Ack(4, True))]
 
 
-def test_what_is_no_request_does_not_wait() -> None:
+def test_what_is_no_requestdoes_not_wait() -> None:
     hub = make_hub()
     open_connection(hub, 1, reliable=True)
     send_to_all(hub, text("a"))
@@ -156,7 +157,7 @@ def test_an_event_holds_up_its_own_connection_only() -> None:
     question_of(hub.receive(2, event(2), now=0))
 
 
-def test_a_repeat_of_a_waiting_request_is_a_duplicate() -> None:
+def test_a_repeat_of_a_waiting_requestis_a_duplicate() -> None:
     hub = make_hub()
     open_connection(hub, 1)
     question_of(hub.receive(1, event(1), now=0))
@@ -201,14 +202,23 @@ def test_a_stalled_client_that_was_closed_or_lost_is_stalled_no_more(how: str) -
     assert hub.stalled == set()
 
 
-def test_waiting_requests_count_by_their_bytes_as_well() -> None:
-    hub = make_hub(HubLimits(waiting_bytes=2))
+@pytest.mark.parametrize(
+    "request",
+    [
+        SendToGroup(group="g" * 50, payload=text("x" * 30), metadata={"k" * 10: "v" * 10}),
+        SendEvent(event="e" * 50, payload=text("x" * 30), metadata={"k" * 10: "v" * 10}),
+        Invoke(invocation_id="i" * 50, event="e" * 40, metadata={"k": "v" * 9}),
+        Invoke(invocation_id="i" * 50, event="e" * 40, payload=text("x" * 10)),
+        JoinGroup("g" * 100),
+    ],
+)
+def test_waiting_requests_count_by_all_that_they_hold(request: Request) -> None:
+    hub = make_hub(HubLimits(waiting_bytes=101))
     open_connection(hub, 1)
     question_of(hub.receive(1, event(1), now=0))
-    hub.receive(1, Invoke(invocation_id="i-1", event="e"), now=0)
-    hub.receive(1, event(2), now=0)
+    hub.receive(1, request, now=0)
     assert hub.stalled == set()
-    hub.receive(1, event(3), now=0)
+    hub.receive(1, JoinGroup("g"), now=0)
     assert hub.stalled == {"c-1"}
 
 
@@ -355,7 +365,7 @@ def refused_invocation(effects: list[Effect]) -> tuple[str, str]:
     return effect.message.invocation_id, effect.message.error.name
 
 
-def test_a_cancelled_invocation_is_withdrawn_and_the_next_request_has_its_turn() -> None:
+def test_a_cancelled_invocation_is_withdrawn_and_the_next_requesthas_its_turn() -> None:
     hub = make_hub()
     open_connection(hub, 1)
     question = question_of(hub.receive(1, invoke(), now=0))

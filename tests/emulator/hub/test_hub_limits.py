@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.emulator.hub.driver import PLAIN, error_name, make_hub, open_connection
-from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Hub, Hubs, Reject, Send, Upgrade
+from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Hub, Reject, Send, Upgrade
 from trio_webpubsub.emulator.hub.lifetimes import TooManyGroups
 from trio_webpubsub.emulator.hub.limits import HubLimits
 from trio_webpubsub.protocol.wire import Ack, JoinGroup, LeaveGroup
@@ -66,9 +66,3 @@ def test_servers_bring_a_connection_into_so_many_groups() -> None:
     assert hub.registry.groups.keys() == {"a"}
     hub.join(hub.registry.select(), iter(["a", "b"]))
     assert {group: len(members) for group, members in hub.registry.groups.items()} == {"a": 2, "b": 2}
-
-
-def test_a_hub_that_is_kept_has_a_name() -> None:
-    hubs = Hubs(HubLimits())
-    hub = hubs.hub("Chat")
-    assert hubs.name_of(hub) == "chat"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from tests.emulator.hub.driver import open_connection
-from trio_webpubsub.emulator.hub import Hubs
+from trio_webpubsub.emulator.hub import ConnectAccepted, ConnectRequest, Hubs
 from trio_webpubsub.emulator.hub.limits import HubLimits
 
 
@@ -18,6 +18,30 @@ def test_who_only_looks_makes_no_hub() -> None:
     assert list(hubs) == []
     assert hubs.hub("a", keep=False) is not hubs.hub("a")
     assert hubs.hub("A", keep=False) is hubs.hub("a")
+
+
+def test_a_hub_has_a_name() -> None:
+    assert Hubs(HubLimits()).hub("Chat").name == "chat"
+
+
+def test_of_many_hubs_those_are_forgotten_that_nobody_is_in() -> None:
+    hubs = Hubs(HubLimits())
+    open_connection(hubs.hub("entered"), 1)
+    hubs.hub("asked").connect(2, ConnectRequest(connection_id="c-2"))
+    hubs.hub("accepted").connect(3, ConnectRequest(connection_id="c-3"))
+    hubs.hub("accepted").answer_connect(3, ConnectAccepted())
+    for number in range(10_000):
+        hubs.hub(f"h{number}")
+    kept = [hub.name for hub in hubs]
+    assert kept[:3] == ["entered", "asked", "accepted"]
+    assert len(kept) <= 1_000
+
+
+def test_hubs_that_somebody_is_in_are_kept_however_many() -> None:
+    hubs = Hubs(HubLimits())
+    for number in range(3_000):
+        open_connection(hubs.hub(f"h{number}"), number)
+    assert len(list(hubs)) == 3_000
 
 
 def test_hubs_share_nothing() -> None:

@@ -48,6 +48,7 @@ class Hub:
         self,
         limits: HubLimits,
         *,
+        name: str = "",
         connected_after_recovery: bool = True,
         drop_failed_events: bool = False,
         announced: Collection[Notice] = (),
@@ -57,6 +58,7 @@ class Hub:
 
         Args:
             limits: what is kept, and for how long.
+            name: what it is called, in lower case.
             connected_after_recovery: whether a recovered session gets ``connected`` once more, with a fresh
                 reconnection token, before what it missed. The client specification allows both.
             drop_failed_events: whether a client whose event fails is dropped, as the service's documentation has it, or
@@ -64,6 +66,7 @@ class Hub:
             announced: what comes out as `Notify`.
             epoch: what makes of its times the seconds since 1970, which it tells clients.
         """
+        self.name = name
         self._limits = limits
         self._connected_after_recovery = connected_after_recovery
         self._requested: dict[Transport, ConnectRequest] = {}
@@ -85,6 +88,11 @@ class Hub:
         """
         self.stalled: set[str] = self._lifetimes.stalled
         """Clients with so many requests behind an unanswered event that no more should be read from them."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no connection, nor one about to come."""
+        return not (self.registry.connections or self._requested or self._accepted)
 
     # How connections come
 

@@ -9,6 +9,8 @@ from .effects import Effect, Notice
 from .hub import Hub
 from .limits import HubLimits
 
+_MANY = 1_000
+
 
 class Hubs:
     """The hubs by name, upper and lower case alike. A hub comes into being when somebody entitled first asks for it."""
@@ -29,6 +31,7 @@ class Hubs:
         self._announced = announced
         self._epoch = epoch
         self._hubs: dict[str, Hub] = {}
+        self._many = _MANY
 
     def hub(self, name: str, *, keep: bool = True) -> Hub:
         """Give the hub of this name.
@@ -43,18 +46,22 @@ class Hubs:
         if hub is None:
             hub = Hub(
                 self._limits,
+                name=name,
                 connected_after_recovery=self._connected_after_recovery,
                 drop_failed_events=self._drop_failed_events,
                 announced=() if self._announced is None else self._announced(name),
                 epoch=self._epoch,
             )
             if keep:
+                self._forget_empty()
                 self._hubs[name] = hub
         return hub
 
-    def name_of(self, hub: Hub) -> str:
-        """Give the name of a hub that is kept, in lower case."""
-        return next(name for name, kept in self._hubs.items() if kept is hub)
+    def _forget_empty(self) -> None:
+        """Forget the hubs that nobody is in, once they are many: who needs no token may name as many as it likes."""
+        if len(self._hubs) >= self._many:
+            self._hubs = {name: hub for name, hub in self._hubs.items() if not hub.is_empty}
+            self._many = max(_MANY, 2 * len(self._hubs))
 
     def __iter__(self) -> Iterator[Hub]:
         return iter(self._hubs.values())

@@ -45,7 +45,7 @@ class HubLimits:
     waiting_requests: int = 100
     """Requests of one connection that wait for the answer to its event; with more, it is not read from."""
     waiting_bytes: int = names.MAX_MESSAGE_SIZE
-    """Bytes of payload in these requests."""
+    """Bytes in these requests."""
     groups: int = 1_000
     """Groups that a connection may be in."""
     connections: int = 10_000

@@ -219,7 +219,7 @@ class Requests:
                 connection.waiting.remove(request)
 
     def _note_stall(self, connection: Connection) -> None:
-        size = sum(len(payload.body) for request in connection.waiting if (payload := _payload_of(request)) is not None)
+        size = sum(map(_size_of, connection.waiting))
         if len(connection.waiting) >= self._limits.waiting_requests or size >= self._limits.waiting_bytes:
             self._lifetimes.stalled.add(connection.id)
         else:
@@ -288,8 +288,18 @@ def _tell(connection: Connection, message: wire.Control, effects: Effects) -> No
         effects.append(Send(connection.transport, message))
 
 
-def _payload_of(request: Request) -> wire.Payload | None:
-    return request.payload if isinstance(request, wire.SendToGroup | wire.SendEvent | wire.Invoke) else None
+def _size_of(request: Request) -> int:
+    """Say how much of what the client chose a request holds, in bytes of payload and characters of the rest."""
+    match request:
+        case wire.SendToGroup(group=name) | wire.SendEvent(event=name):
+            pass
+        case wire.Invoke():
+            name = request.invocation_id + request.event
+        case _:
+            return len(request.group)
+    metadata = request.metadata or {}
+    payload = b"" if request.payload is None else request.payload.body
+    return len(name) + len(payload) + sum(len(key) + len(value) for key, value in metadata.items())
 
 
 def _role_for(request: _OfGroup) -> tuple[Permission | StatePermission, str]:
