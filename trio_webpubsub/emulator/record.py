@@ -147,9 +147,7 @@ class Record:
             self.dropped += 1
 
 
-def _message(
-    now: float, hub: str, connection_id: str, user_id: str | None, message: wire.Upstream
-) -> ReceivedMessage:
+def _message(now: float, hub: str, connection_id: str, user_id: str | None, message: wire.Upstream) -> ReceivedMessage:
     payload: wire.Payload | None = getattr(message, "payload", None)
     return ReceivedMessage(
         time=now,

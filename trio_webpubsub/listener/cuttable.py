@@ -37,9 +37,8 @@ class CuttableStream(trio.abc.Stream):
         """Whether our own side sees a closed stream."""
         self._inner = inner
         # Trio's sockets never block, but do not offer to send without a task switch. As a file they do.
-        is_plain = isinstance(inner, trio.SocketStream) and _SOCKETS_ARE_FILES
-        self._file: int | None = inner.socket.fileno() if is_plain else None
-        self._open_file = self._file
+        self._file = inner.socket.fileno() if isinstance(inner, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+        self._open_file: int | None = self._file
         """What may be written to, past `send_all`: kept up to date by `_changed`, since every message looks here."""
         self._bytes_per_second = math.inf
         self._sendable = math.inf

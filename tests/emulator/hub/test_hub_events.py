@@ -203,7 +203,7 @@ def test_a_stalled_client_that_was_closed_or_lost_is_stalled_no_more(how: str) -
 
 
 @pytest.mark.parametrize(
-    "request",
+    "waits",
     [
         SendToGroup(group="g" * 50, payload=text("x" * 30), metadata={"k" * 10: "v" * 10}),
         SendEvent(event="e" * 50, payload=text("x" * 30), metadata={"k" * 10: "v" * 10}),
@@ -212,11 +212,11 @@ def test_a_stalled_client_that_was_closed_or_lost_is_stalled_no_more(how: str) -
         JoinGroup("g" * 100),
     ],
 )
-def test_waiting_requests_count_by_all_that_they_hold(request: Request) -> None:
+def test_waiting_requests_count_by_all_that_they_hold(waits: Request) -> None:
     hub = make_hub(HubLimits(waiting_bytes=101))
     open_connection(hub, 1)
     question_of(hub.receive(1, event(1), now=0))
-    hub.receive(1, request, now=0)
+    hub.receive(1, waits, now=0)
     assert hub.stalled == set()
     hub.receive(1, JoinGroup("g"), now=0)
     assert hub.stalled == {"c-1"}
