@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from client import Load
+from emulator import idle_memory
 from rounds import OURS, run_peer
 
 
@@ -58,5 +59,12 @@ def growths(there: Load, scale: float) -> list[Growth]:
             "KB of memory each",
             (10, 100, 1_000, 5_000),
             lambda clients: run_peer(OURS, "idle", f"{there.url}/client/hubs/ack_1_1?access_token=none", clients, 0),
+        ),
+        Growth(
+            "connections to one emulator",
+            "connections",
+            "KB of memory each",
+            (100, 1_000, 5_000),
+            lambda connections: idle_memory(OURS, connections / 1_000),
         ),
     ]
