@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.emulator.peer import PLAIN, RELIABLE, open_peer, raw_peer, rejection
+from tests.emulator.peer import PLAIN, RELIABLE, open_peer, raw_peer, recovery_url, rejection
 from tests.listener.peers import read_all, statuses
 from trio_webpubsub.emulator import Emulator, HubLimits, Limits, open_emulator
 from trio_webpubsub.protocol.frame_writer import encode_frame
@@ -199,3 +199,30 @@ async def test_what_was_read_makes_room_for_others(autojump_clock: MockClock) ->
             for _ in range(40):
                 await peer.receive()
         assert len(emulator.connections("chat")) == 3
+
+
+async def test_nothing_is_left_of_a_crowd_that_came_was_cut_came_back_and_left(
+    autojump_clock: MockClock, emulator: Emulator
+) -> None:
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with open_peer(emulator) as sender, AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(open_peer(emulator, groups=["g"])) for _ in range(60)]
+        await sender.ask(type="sendToGroup", group="g", dataType="text", data="together", ackId=1)
+        for peer in crowd:
+            assert (await peer.receive())["data"] == "together"
+        for number, peer in enumerate(crowd):
+            emulator.cut(peer.connection_id, ("reset", "eof", "silence")[number % 3])
+        await sender.ask(type="sendToGroup", group="g", dataType="text", data="apart", ackId=2)
+        for number, old in enumerate(crowd):
+            peer = await stack.enter_async_context(raw_peer(emulator, recovery_url(emulator, old)))
+            assert (await peer.receive())["connectionId"] == old.connection_id
+            if number % 2:
+                assert (await peer.receive())["data"] == "together"  # it was not confirmed
+                assert (await peer.receive())["data"] == "apart"
+                await peer.websocket.aclose(1000)
+    await trio.sleep(31)  # the window of those who left without a word
+    assert emulator.connections("chat") == []
+    assert emulator.groups("chat") == {}
+    assert emulator._switchboard.links == {}
+    assert len(emulator._listener._connections) == 0
+    assert trio.lowlevel.current_statistics().tasks_living == before
