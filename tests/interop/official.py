@@ -19,6 +19,7 @@ from tests.interop.node_peer import NODE_MODULES, Node, NodeError, open_node
 
 RELIABLE = "json.reliable.webpubsub.azure.v1"
 PLAIN = "json.webpubsub.azure.v1"
+_PATIENCE = 45.0
 
 
 class Refused(Exception):
@@ -149,7 +150,8 @@ async def asynchronous(
         async def made_in_the_loop() -> Any:
             return await call()
 
-        return asyncio.run_coroutine_threadsafe(made_in_the_loop(), loop).result()
+        # Nobody can cancel a thread: where the client waits for ever, the test has to end all the same.
+        return asyncio.run_coroutine_threadsafe(made_in_the_loop(), loop).result(_PATIENCE)
 
     async def url_provider() -> str:
         return url

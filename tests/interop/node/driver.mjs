@@ -16,6 +16,9 @@ const protocols = {
 };
 const here = {};
 
+// On one machine an ack may say no before the client awaits it, which node takes for a reason to end.
+process.on("unhandledRejection", () => {});
+
 function write(value) {
   const readable = (_, each) => {
     if (each instanceof ArrayBuffer) return { $bytes: Buffer.from(each).toString("base64") };
