@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.emulator.peer import PLAIN, RELIABLE, open_peer, raw_peer, recovery_url, rejection
 from tests.listener.peers import read_all, statuses
-from trio_webpubsub.emulator import Emulator, HubLimits, Limits, open_emulator
+from trio_webpubsub.emulator import Emulator, HubLimits, Limits, ReceivedMessage, open_emulator
 from trio_webpubsub.protocol.frame_writer import encode_frame
 
 MASK = b"\x01\x02\x03\x04"
@@ -128,6 +128,19 @@ async def test_a_flood_of_requests_leaves_room_for_others(autojump_clock: MockCl
             await wait_all_tasks_blocked()
             await stream.send_eof()
         assert statuses(answers[0]) == [200] * 2_000
+
+
+async def test_a_flood_of_messages_leaves_room_for_others(autojump_clock: MockClock) -> None:
+    flood = encode_frame(b'{"type":"ping"}', mask_key=MASK) * 3_000
+    async with (
+        open_emulator(in_memory=True, kept_messages=10_000) as emulator,
+        raw_peer(emulator, emulator.client_url("chat"), [PLAIN]) as flooding,
+        open_peer(emulator) as peer,
+    ):
+        await flooding.stream.send_all(flood)
+        assert await peer.ask(type="ping") == {"type": "pong"}
+        senders = [each.connection_id for each in emulator.received() if isinstance(each, ReceivedMessage)]
+        assert senders.index(peer.connection_id) < 1_000
 
 
 @pytest.mark.parametrize(

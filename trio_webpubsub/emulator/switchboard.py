@@ -35,6 +35,8 @@ from .record import Record
 
 _TURN = 10_000
 """Messages to clients after which the others get a turn, when one client sends a lot at once."""
+_TAKEN = 50
+"""As how many of those a message from a client counts: it takes about as long."""
 
 SendNow: TypeAlias = Callable[[], None]
 """Sends what there is to send to one client."""
@@ -78,7 +80,7 @@ class Switchboard:
         """Those for whom something is queued that nobody sends before the next `push`."""
         self._holding = False
         self._turn = 0
-        """Messages to clients since the last `push`."""
+        """Messages to clients, and what counts as such, since the last `push`."""
         self._deadline_moved = trio.Event()
         self._one_confirmed = trio.lowlevel.ParkingLot()
         self.one_answered: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
@@ -87,6 +89,7 @@ class Switchboard:
     def receive(self, hub: Hub, transport: Transport, connection_id: str, message: Upstream) -> None:
         """Pass on what a client sent, and do what comes of it."""
         was_behind = connection_id in hub.behind
+        self._turn += _TAKEN
         self._note(hub, connection_id, message)
         if self.unheard and isinstance(message, SequenceAck) and not {None, connection_id}.isdisjoint(self.unheard):
             return
@@ -114,7 +117,7 @@ class Switchboard:
 
     @property
     def turn_is_over(self) -> bool:
-        """Whether so much waits for clients that others should get a turn."""
+        """Whether so much was done that others should get a turn."""
         return self._turn >= _TURN
 
     def perform(self, hub: Hub, effects: Iterable[Effect]) -> None:
