@@ -113,8 +113,8 @@ class CommandHelp(SphinxDirective):
 
 def setup(app: Sphinx) -> None:
     """Hook these in; Sphinx calls this."""
-    app.connect("source-read", leave_out_figures)
     app.add_directive("command", CommandHelp)
+    app.connect("source-read", leave_out_figures)
     app.connect("autodoc-process-docstring", read_google_style)
     app.connect("autodoc-process-signature", shorten_names)
     app.connect("missing-reference", link_to_the_public_place)
