@@ -29,6 +29,9 @@ from ..protocol.frame_writer import encode_close, encode_frame, encode_ping
 from .randomness import ByteSource, system_bytes
 
 _RECEIVE_SIZE = 131_072
+_LARGEST_RECEIVE_SIZE = 1_048_576
+_MESSAGES_AT_ONCE = 512
+"""So many messages are wanted of one read where much is coming, since a read costs as much as some dozen of them."""
 _CONTROL_LIMIT = 16_384
 """Bytes of control frames that may wait for trio-websocket before the receive loop waits too."""
 _REPLY_LIMIT = 262_144
@@ -89,6 +92,7 @@ class FrameStream(trio.abc.Stream):
         self._client = client
         self._random_bytes = random_bytes
         # Receiving
+        self._receive_size = _RECEIVE_SIZE
         self._receives_frames = False
         """The head of the handshake went by: what comes next is frames."""
         self._rejected = False
@@ -143,8 +147,13 @@ class FrameStream(trio.abc.Stream):
             if self._ended is not None:
                 await trio.lowlevel.checkpoint()
                 raise TransportEnded(*self._ended, violation=self._reader.violation is not None)
-            data = await self._receive(_RECEIVE_SIZE)
+            data = await self._receive(self._receive_size)
             messages = self._reader.feed(data)
+            if len(data) == self._receive_size:
+                wanted = len(data) * _MESSAGES_AT_ONCE // (len(messages) or 1)
+                self._receive_size = max(_RECEIVE_SIZE, min(wanted, _LARGEST_RECEIVE_SIZE))
+            elif len(data) < _RECEIVE_SIZE:
+                self._receive_size = _RECEIVE_SIZE
             self._control += self._reader.take_control()
             if self._reader.close is not None:
                 self._ended = self._reader.close
@@ -220,7 +229,8 @@ class FrameStream(trio.abc.Stream):
 
         Cancellation: A `wake` is kept for the next call.
         """
-        await trio.lowlevel.checkpoint()
+        if self._queue or self._woken or self._dead:
+            await trio.lowlevel.checkpoint()
         self._check_alive()
         while not self._queue and not self._woken:
             await self._work_came.park()

@@ -1,4 +1,4 @@
-"""One transport at work: the receive loop, the writer, the ticker and the keep-alive, a task and a function each."""
+"""One transport at work: the receive loop, the writer and the timer, a task and a function each."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ class Connection:
         self._written = written
         self._log_payloads = log_payloads
         self._binary = session.binary
-        self._proven = trio.Event()
-        self._tick_scope = trio.CancelScope()
-        self._keep_alive_scope = trio.CancelScope()
+        self._proven = False
+        self._timer = trio.CancelScope()
+        self._link_deadline = math.inf
+        """When the link must have shown that it carries the session; then, when to look if it still lives."""
         self._flushing_since = math.inf
         self.busy: bool = False
         """Whether something taken from the session is being written."""
@@ -63,7 +64,7 @@ class Connection:
     @property
     def proven(self) -> bool:
         """Whether the transport ever carried the session."""
-        return self._proven.is_set()
+        return self._proven
 
     def wake_writer(self) -> None:
         """Something may be there to write."""
@@ -77,10 +78,10 @@ class Connection:
             proof_timeout: seconds until the transport must have shown that it carries the session.
         """
         self._session.transport_opened()
+        self._link_deadline = trio.current_time() + proof_timeout
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, name=f"writer {name}")
-            nursery.start_soon(self._tick, name=f"sequence-ack ticker {name}")
-            nursery.start_soon(self._keep_alive, proof_timeout, name=f"keep-alive {name}")
+            nursery.start_soon(self._keep_time, name=f"timer {name}")
             ended = await self._receive()
             now = trio.current_time()
             outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
@@ -109,15 +110,19 @@ class Connection:
                 await self._pass_on(batch[start : start + AT_ONCE])
 
     async def _pass_on(self, batch: list[bytes]) -> None:
-        session, router = self._session, self._router
-        outputs = session.receive(batch, trio.current_time())
+        session, router, now = self._session, self._router, trio.current_time()
+        outputs = session.receive(batch, now)
+        due = session.next_deadline <= now
+        if due:  # the service should hear what has come, and a timer would be woken for this only to end at once
+            outputs += session.handle_timeout(now)
         if self._log_payloads:
             for output in outputs:
                 _log("received", output.messages if isinstance(output, Delivery) else [output])
         self._dispatch(outputs)
-        if not self._proven.is_set() and session.proven:
-            self._proven.set()
-        if not session.idle:  # an ack may have made room, or asked for a new id
+        if not self._proven and session.proven:
+            self._proven = True
+            self._check_link(now)
+        if due or not session.idle:  # an ack may have made room, or asked for a new id
             self.wake_writer()
         self._rearm()
         if session.worthless:
@@ -149,42 +154,42 @@ class Connection:
             # The receive loop tells how it ended. If only this direction broke, it has to be told.
             await transport.abort()
 
-    async def _tick(self) -> None:
+    async def _keep_time(self) -> None:
         session = self._session
         while True:
-            with trio.CancelScope(deadline=session.next_deadline) as self._tick_scope:
+            with trio.CancelScope(deadline=min(session.next_deadline, self._link_deadline)) as self._timer:
                 await trio.sleep_forever()
-            self._dispatch(session.handle_timeout(trio.current_time()))
-            self.wake_writer()
-
-    async def _keep_alive(self, proof_timeout: float) -> None:
-        session, transport = self._session, self._transport
-        with trio.move_on_after(proof_timeout):
-            await self._proven.wait()
-        if not self._proven.is_set():
-            logger.info("no sign of the session on the new link")
-            await transport.abort()
-            return
-        while (deadline := session.keep_alive(transport.last_received, trio.current_time())) is not None:
-            # A peer that sends but does not read is as good as dead.
-            stalled = self._flushing_since + session.patience
-            if trio.current_time() >= stalled:
+            now = trio.current_time()
+            self._dispatch(session.handle_timeout(now))
+            if now >= self._link_deadline and not self._check_link(now):
                 break
             self.wake_writer()
-            with trio.CancelScope(deadline=min(deadline, stalled)) as self._keep_alive_scope:
-                await trio.sleep_forever()
-        logger.warning("the other side does not answer or does not read, dropping the link")
-        await transport.abort()
+        await self._transport.abort()
+
+    def _check_link(self, now: float) -> bool:
+        """Look if the link still lives, and say when to look again. Makes a ping due after a silence."""
+        if not self._proven:
+            logger.info("no sign of the session on the new link")
+            return False
+        deadline = self._session.keep_alive(self._transport.last_received, now)
+        # A peer that sends but does not read is as good as dead.
+        stalled = self._flushing_since + self._session.patience
+        if deadline is None or now >= stalled:
+            logger.warning("the other side does not answer or does not read, dropping the link")
+            return False
+        self._link_deadline = min(deadline, stalled)
+        return True
 
     def _rearm(self) -> None:
-        """Make the timers of the ticker and the keep-alive fit what has just happened."""
+        """Make the timer fit what has just happened."""
         session = self._session
-        if session.next_deadline < self._tick_scope.deadline:
-            self._tick_scope.deadline = session.next_deadline
-        if session.pinged and self._proven.is_set():
+        if session.pinged and self._proven:
             deadline = session.keep_alive(self._transport.last_received, trio.current_time())
             if deadline is not None:
-                self._keep_alive_scope.deadline = deadline
+                self._link_deadline = self._timer.deadline = deadline
+        deadline = min(session.next_deadline, self._link_deadline)
+        if deadline < self._timer.deadline:
+            self._timer.deadline = deadline
 
 
 def _log(what: str, messages: Sequence[object]) -> None:

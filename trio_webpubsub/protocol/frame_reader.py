@@ -12,6 +12,7 @@ sections 5 and 7.4.
 from __future__ import annotations
 
 import codecs
+import struct
 from typing import NamedTuple
 
 from .errors import ProtocolViolation
@@ -20,6 +21,10 @@ from .frame_writer import apply_mask
 _FINAL = 0x80
 _CONTINUATION, _TEXT, _BINARY, _CLOSE = 0x0, 0x1, 0x2, 0x8
 _FINAL_TEXT = _FINAL | _TEXT
+_EMPTY_TEXT = _FINAL_TEXT << 8
+"""The first two bytes of a whole text message, unmasked; its length is added to them if it is below 126."""
+_MEDIUM_TEXT = _EMPTY_TEXT | 126
+"""The same two bytes where the length stands in the next two."""
 _FIRST_CONTROL = _FINAL | _CLOSE
 """Among legal first bytes, this one and those above are control frames."""
 _LEGAL_FIRST_BYTES = frozenset((0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
@@ -29,6 +34,7 @@ _CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1014), *range(300
 _NO_CODE = 1005
 
 _utf8 = codecs.getincrementaldecoder("utf-8")
+_two_words = struct.Struct(">HH").unpack_from
 
 _SMALL_PIECE = 1_024
 """Pieces of a frame below this size are put together at once, so that a peer that trickles costs no object for each."""
@@ -81,20 +87,20 @@ class FrameReader:
         messages: list[bytes] = []
         if self.close is not None or self.violation is not None:
             return messages
-        if self._pieces:
-            self._keep(data)
-            if self._missing > 0:
-                return messages
-            data = b"".join(self._pieces)
-            self._pieces.clear()
+        position = 0
         try:
-            position, needed = self._cut(data, messages)
+            while self._pieces:  # only the frame they begin is put together, not all that comes behind it
+                if len(data) - position < self._missing:
+                    self._keep(data[position:])
+                    return messages
+                rest = data[position : position + self._missing]
+                position += len(rest)
+                frame = b"".join((*self._pieces, rest))
+                self._pieces.clear()
+                self._cut_and_keep(frame, 0, messages)
+            self._cut_and_keep(data, position, messages)
         except ProtocolViolation as violation:
             self.violation = violation.with_traceback(None)  # it would keep the buffers alive
-        else:
-            if position < len(data):
-                self._missing = needed
-                self._keep(data[position:])
         return messages
 
     def take_control(self) -> bytes:
@@ -102,6 +108,14 @@ class FrameReader:
         control = bytes(self._control)
         self._control.clear()
         return control
+
+    def _cut_and_keep(self, data: bytes, position: int, messages: list[bytes]) -> None:
+        if self.close is not None:
+            return
+        position, needed = self._cut(data, position, messages)
+        if position < len(data):
+            self._missing = needed
+            self._keep(data[position:])
 
     def _keep(self, data: bytes) -> None:
         self._missing -= len(data)
@@ -113,8 +127,11 @@ class FrameReader:
         else:
             self._pieces.append(bytearray(data))
 
-    def _cut(self, data: bytes, messages: list[bytes]) -> tuple[int, int]:
-        """Cut every complete frame; give where the first incomplete one starts, and how many bytes it needs."""
+    def _cut(self, data: bytes, position: int, messages: list[bytes]) -> tuple[int, int]:
+        """Cut every complete frame from ``position`` on.
+
+        Gives where the first incomplete one starts, and how many bytes it needs.
+        """
         mask_bit = self._mask_bit
         key_size = 4 if mask_bit else 0
         max_message_size = self._max_message_size
@@ -122,19 +139,17 @@ class FrameReader:
         # The first byte of a frame that is a whole text message, and so needs the least care.
         plain = _FINAL_TEXT if self._fragments is None else None
         size = len(data)
-        position = 0
         while size - position >= 2:
-            if not mask_bit:
+            if plain is not None and not mask_bit:
                 # Nearly all that a client gets is whole messages of ASCII text below 64 KiB.
-                while size - position >= 4 and data[position] == plain:
-                    length = data[position + 1]
-                    start = position + 2
-                    if length == 126:
-                        length = data[position + 2] << 8 | data[position + 3]
+                while size - position >= 4:
+                    head, length = _two_words(data, position)
+                    if head == _MEDIUM_TEXT and length > 125:
                         start = position + 4
-                        if length < 126:
-                            break
-                    elif length > 126:
+                    elif _EMPTY_TEXT <= head < _MEDIUM_TEXT:
+                        length = head - _EMPTY_TEXT
+                        start = position + 2
+                    else:
                         break
                     end = start + length
                     payload = data[start:end]
