@@ -7,6 +7,8 @@ from typing import Protocol
 
 import trio
 
+from .tls_stream import TlsStream
+
 
 class Connector(Protocol):
     """An async callable that gives a connected stream."""
@@ -36,7 +38,7 @@ async def start_tls(stream: trio.abc.Stream, host: str, ssl_context: ssl.SSLCont
 
     Cancellation: the stream is closed.
     """
-    secure = trio.SSLStream(stream, ssl_context, server_hostname=host, https_compatible=True)
+    secure = TlsStream(stream, ssl_context, host)
     try:
         # Done here, so that a bad certificate shows as what it is and not as a stream that broke.
         await secure.do_handshake()
