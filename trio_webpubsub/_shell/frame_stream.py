@@ -37,6 +37,9 @@ _CONTROL_LIMIT = 16_384
 _REPLY_LIMIT = 262_144
 """Queued bytes above which trio-websocket waits: or a flood of pings, whose answers nobody reads, would fill memory."""
 
+_MASKS_AT_ONCE = 16
+"""So many are made together, since asking the system takes longer than masking a frame."""
+
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 """What h11 takes for the end of a head too: where the frames begin must not be a matter of opinion."""
 _SWITCHES = re.compile(rb"HTTP/\d\.\d 101\b")
@@ -114,6 +117,7 @@ class FrameStream(trio.abc.Stream):
         # Sending
         self._sends_frames = False
         """The 101 went by: what is sent from here on is frames, in the queue."""
+        self._masks = bytearray()
         self._queue: list[bytes] = []
         self._try_send = try_send or _take_nothing
         self._leaves_all_to_writer = try_send is None
@@ -386,6 +390,7 @@ class FrameStream(trio.abc.Stream):
             return data
         self._receives_frames = True
         self._sends_frames = self._client
+        self._head.clear()
         size = end.end() - before
         self._early = data[size:] + self._early
         return data[:size]
@@ -419,7 +424,13 @@ class FrameStream(trio.abc.Stream):
         return self._reader.close is not None and not self._close_queued
 
     def _mask_key(self) -> bytes | None:
-        return self._random_bytes(4) if self._client else None
+        if not self._client:
+            return None
+        if not self._masks:
+            self._masks += self._random_bytes(4 * _MASKS_AT_ONCE)
+        key = bytes(self._masks[:4])
+        del self._masks[:4]
+        return key
 
     def _enqueue(self, frame: bytes) -> None:
         self._queue.append(frame)

@@ -169,7 +169,7 @@ class TlsStream(trio.abc.Stream):
                 raise
 
     async def _read_carrier(self) -> None:
-        """Read once, or wait for another task that does. (A sender reads only where keys are being changed.)"""
+        """Read once, or wait for another task that does. A sender reads only where keys are being changed."""
         if self._is_reading:
             await self._was_read.park()
             return

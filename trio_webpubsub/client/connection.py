@@ -79,17 +79,16 @@ class Connection:
         """
         self._session.transport_opened()
         self._link_deadline = trio.current_time() + proof_timeout
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, name=f"writer {name}")
-            nursery.start_soon(self._keep_time, name=f"timer {name}")
-            ended = await self._receive()
-            now = trio.current_time()
-            outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
-            self._dispatch(outputs)
-            if ended.code != ABNORMAL_CLOSURE:
-                with trio.move_on_after(LAST_WORDS):
-                    await self._transport.finish()
-            nursery.cancel_scope.cancel()
+        nursery = self._transport.nursery  # one of our own would cost every idle client more than a kilobyte
+        nursery.start_soon(self._write, name=f"writer {name}")
+        nursery.start_soon(self._keep_time, name=f"timer {name}")
+        ended = await self._receive()
+        now = trio.current_time()
+        outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
+        self._dispatch(outputs)
+        if ended.code != ABNORMAL_CLOSURE:
+            with trio.move_on_after(LAST_WORDS):
+                await self._transport.finish()
         return ended
 
     async def aclose(self, code: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import partial
 
@@ -30,7 +29,7 @@ class GroupState(Mapping[str, MemberState]):
     """
 
     def __init__(
-        self, watchers: StateWatchers, observed: ObservedGroup, abandoned: deque[Callable[[], object]]
+        self, watchers: StateWatchers, observed: ObservedGroup, abandoned: list[Callable[[], object]]
     ) -> None:
         self._watchers = watchers
         self._observed = observed

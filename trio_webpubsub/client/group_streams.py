@@ -6,7 +6,6 @@ The router gives the fragments of all streams to one route; this one sorts them 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -97,7 +96,7 @@ class GroupStream(Subscription[M_co]):
     Back-pressure: a reader that keeps taking is waited for. One that stands still loses this stream, and no other.
     """
 
-    def __init__(self, route: StreamRoute, abandoned: deque[Callable[[], object]]) -> None:
+    def __init__(self, route: StreamRoute, abandoned: list[Callable[[], object]]) -> None:
         super().__init__(route, enter=None, release=route.close, abandoned=abandoned)
         self._stream_route = route
 
@@ -149,7 +148,7 @@ class StreamsRoute(Route[GroupStream[Any]]):
         from_start: bool,
         idle_timeout: float,
         crowd: set[Route[Any]],
-        abandoned: deque[Callable[[], object]],
+        abandoned: list[Callable[[], object]],
     ) -> None:
         super().__init__(buffer=MAX_WAITING_STREAMS, overflow="drop_newest")
         self._incoming = IncomingStreams(idle_timeout=idle_timeout, from_start=from_start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -94,7 +93,7 @@ class Router:
         self._targets: dict[str | Fragments | None, tuple[Route[Any], ...]] = {}
         self.crowd: set[Route[Any]] = set()
         """Routes with more than `Route.crowded_at`, on which the receive loop waits politely."""
-        self._held: deque[tuple[GroupMessage | ServerMessage | Gap, int]] = deque()  # begins with a message
+        self._held: list[tuple[GroupMessage | ServerMessage | Gap, int]] = []  # begins with a message
         self._held_bytes = 0
         self._claimed: set[Key] = set()
         # Of a ticket: its first subscription of a kind succeeds to what the same one left in the other process.
@@ -103,7 +102,7 @@ class Router:
         self._gap_since_resume: Gap | None = None
         self._succeeded: set[Key] = set()
         self._present: Connected | Disconnected | Recovered | Stopped | None = None
-        self.abandoned: deque[Callable[[], object]] = deque()
+        self.abandoned: list[Callable[[], object]] = []
         """Releases subscriptions whose handle was forgotten. Filled by finalisers, which must do no more."""
         self.unrouted: int = 0
         self._dropped_before = 0
@@ -139,7 +138,7 @@ class Router:
                         route.inherit(message, size)
             if self._gap_since_resume is not None:
                 route.gap(self._gap_since_resume)
-        held, self._held = self._held, deque()
+        held, self._held = self._held, []
         for message, size in held:
             if isinstance(message, Gap):
                 if had_any:
@@ -199,7 +198,7 @@ class Router:
     def sweep(self) -> None:
         """Release what was forgotten."""
         while self.abandoned:
-            self.abandoned.popleft()()
+            self.abandoned.pop(0)()
 
     def messages(self, messages: Sequence[GroupMessage | ServerMessage], sizes: Sequence[int]) -> None:
         """Hand messages, at least one, to every route that matches; those in a row of one kind in one go."""
@@ -308,10 +307,10 @@ class Router:
         self._held.append((message, size))
         self._held_bytes += size
         while len(self._held) > MAX_HELD_MESSAGES or self._held_bytes > MAX_HELD_BYTES:
-            self._held_bytes -= self._held.popleft()[1]
+            self._held_bytes -= self._held.pop(0)[1]
             self.unrouted += 1
             if self._held and isinstance(first := self._held[0][0], Gap):
-                self._held.popleft()
+                self._held.pop(0)
                 self._remember_gap(first)
 
     def _hold_gap(self, gap: Gap) -> None:

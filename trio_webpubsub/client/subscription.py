@@ -5,7 +5,6 @@ Handle and route are two, so that a forgotten handle is really finalised: nothin
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -39,7 +38,7 @@ class Subscription(trio.abc.ReceiveChannel[M_co]):
         *,
         enter: Callable[[], Awaitable[None]] | None,
         release: Callable[[], object],
-        abandoned: deque[Callable[[], object]],
+        abandoned: list[Callable[[], object]],
     ) -> None:
         self._route = route
         self._enter = enter

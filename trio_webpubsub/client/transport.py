@@ -28,6 +28,11 @@ class Transport(Protocol):
     """What a connection needs of its WebSocket. One task receives, one writes."""
 
     @property
+    def nursery(self) -> trio.Nursery:
+        """For the tasks of whoever uses the transport. It is cancelled when the block ends that holds the transport."""
+        ...
+
+    @property
     def last_received(self) -> float:
         """The time on trio's clock when the last byte came."""
         ...
@@ -77,7 +82,10 @@ class Transport(Protocol):
 class _WebSocketTransport:
     """A `Transport` over trio-websocket."""
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection, stream: FrameStream) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, websocket: trio_websocket.WebSocketConnection, stream: FrameStream
+    ) -> None:
+        self.nursery = nursery
         self._websocket = websocket
         self._stream = stream
         self.receive_batch = stream.receive_batch
@@ -143,7 +151,7 @@ async def open_transport(
             if websocket.subprotocol != subprotocol:
                 raise ConnectFailed(f"the service did not accept the subprotocol {subprotocol}")
             opened = True
-            yield _WebSocketTransport(websocket, frames)
+            yield _WebSocketTransport(nursery, websocket, frames)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if opened:
