@@ -3,10 +3,10 @@
 What it does with a connection stands in the name of the hub, ``MODE_COUNT_SIZE``:
 
 * ``receive``: after the first message of the client it sends COUNT messages of a group, as fast as they are taken.
-* ``ack``: it acknowledges what the client sends.
+* ``ack``: it acknowledges what the client sends, and answers its pings.
 * ``count``: it sends one message when COUNT messages have come.
 
-It parses no more than it must, and knows neither sequence acks nor pings, so that it is never what limits a client.
+It parses no more than it must, and takes no notice of sequence acks, so that it is never what limits a client.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACK_ID = re.compile(rb'"ackId":\s*(\d+)')
 _CLOSE = b"\x88"
+_PING = b'{"type":"ping"}'
 _CHUNK = 256 * 1024
 _KEPT = 64 * 1024 * 1024
 """Bytes of messages that are prepared before they are asked for."""
@@ -163,7 +164,9 @@ class Link(asyncio.Protocol):
                 # The ack id stands anywhere in the message, so all of it has to be unmasked.
                 key = int.from_bytes((data[start - 4 : start] * (length // 4 + 1))[:length], "little")
                 payload = (int.from_bytes(data[start:position], "little") ^ key).to_bytes(length, "little")
-                if match := _ACK_ID.search(payload):
+                if payload == _PING:
+                    acks.append(frame(b'{"type":"pong"}'))
+                elif match := _ACK_ID.search(payload):
                     acks.append(frame(b'{"type":"ack","ackId":%s,"success":true}' % match[1]))
         del self._received[:position]
         if acks:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from growth import Growth
-from rounds import OURS, Result
+from rounds import OURS, Goal, Result
 
 PACKAGES = (
     "trio", "trio-websocket", "msgspec", "httpx", "azure-messaging-webpubsubclient", "azure-messaging-webpubsubservice",
@@ -26,8 +26,8 @@ def printed(results: Iterable[Result]) -> list[Result]:
     for result in results:
         unit = result.scenario.unit
         limit = result.scenario.limit
-        goal = "" if limit is None else f"   (at most {limit[0]:g}, aim {limit[1]:g})"
-        print(f"{result.scenario.name}: {result.figures[OURS]:,.0f}{unit}{goal}")
+        goal = "" if limit is None else f"   ({wanted(limit, result)})"
+        print(f"{result.scenario.name}: {shown(result.figures[OURS])}{unit}{goal}")
         for peer, ratio in result.ratios.items():
             print(f"    {peer:22} {result.figures[peer]:>12,.0f}{unit:3}   x {ratio:<8.2f} {goal_of(result, peer)}")
         sys.stdout.flush()
@@ -38,9 +38,17 @@ def printed(results: Iterable[Result]) -> list[Result]:
 def goal_of(result: Result, peer: str) -> str:
     """Say what the ratio should be, if anything."""
     goal = result.scenario.goals.get(peer)
-    if goal is None:
-        return ""
-    return f"(at {'most' if result.scenario.less_is_better else 'least'} {goal[0]:g}, aim {goal[1]:g})"
+    return "" if goal is None else f"({wanted(goal, result)})"
+
+
+def wanted(goal: Goal, result: Result) -> str:
+    """Say what is to be reached."""
+    return f"at {'most' if result.scenario.less_is_better else 'least'} {goal[0]:,.9g}, aim {goal[1]:,.9g}"
+
+
+def shown(figure: float) -> str:
+    """Give a figure with as many digits as say something."""
+    return f"{figure:,.0f}" if figure >= 10 else f"{figure:.2f}"
 
 
 def printed_line(line: Growth, points: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -76,9 +84,9 @@ def table(parts: Mapping[str, Sequence[Result]], rounds: int, options: str) -> I
         for result in results:
             unit, ours = result.scenario.unit, result.figures[OURS]
             limit = result.scenario.limit
-            goal = "" if limit is None else f"at most {limit[0]:g}, aim {limit[1]:g}"
+            goal = "" if limit is None else wanted(limit, result)
             if not result.ratios:
-                yield from row(result.scenario.name, f"{ours:,.0f}{unit}", "", "", "", goal)
+                yield from row(result.scenario.name, f"{shown(ours)}{unit}", "", "", "", goal)
             for peer, ratio in result.ratios.items():
                 figure = f"{result.figures[peer]:,.0f}{unit}"
                 goal = goal_of(result, peer).strip("()") or goal

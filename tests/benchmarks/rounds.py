@@ -38,7 +38,7 @@ class Scenario:
     goals: Mapping[str, Goal] = field(default_factory=dict[str, Goal])
     less_is_better: bool = False
     limit: Goal | None = None
-    """What our own figure must not exceed, where that is the goal."""
+    """What our own figure has to reach, or must not exceed, where that is the goal."""
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ class Connection:
         if not self._proven and session.proven:
             self._proven = True
             self._check_link(now)
+            self._timer.deadline = self._link_deadline  # later than the proof was due: one wake-up less
         if due or not session.idle:  # an ack may have made room, or asked for a new id
             self.wake_writer()
         self._rearm()

@@ -74,6 +74,15 @@ def _expiry(url: ClientUrl) -> float | None:
     return expires_at(url.access_token) if url.access_token else None
 
 
+async def _warn_of_expiry(expiry: float) -> None:
+    """Say once when a fixed URL's token has expired: this session lives on, but there will be no other."""
+    await trio.sleep(max(0, expiry - wall_time()))
+    logger.warning(
+        "the token of the URL has expired; when this session is lost, no new one can be had."
+        " Pass an async callable instead of a URL, which is asked for each new session"
+    )
+
+
 class Supervisor:
     """Keeps the session on a transport for as long as there is any hope."""
 
@@ -112,17 +121,26 @@ class Supervisor:
         Raises:
             ConnectFailed: the first connect failed, or the last reconnect.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._warn_of_expiry, name=f"token watch {self.url.hub}")
-            failure: ConnectFailed | None = None
-            try:
-                with self._scope:
-                    await self._live()
-            except ConnectFailed as error:  # kept, so that the nursery makes no group of it
-                failure = error
-            nursery.cancel_scope.cancel()
+        expiry = None if self.urls.fixed is None else _expiry(self.urls.fixed)
+        failure: ConnectFailed | None = None
+        if expiry is None:
+            failure = await self._live_until_stopped()
+        else:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_warn_of_expiry, expiry, name=f"token watch {self.url.hub}")
+                failure = await self._live_until_stopped()
+                nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    async def _live_until_stopped(self) -> ConnectFailed | None:
+        """Live until the end, and give the error that it ended with, so that a nursery makes no group of it."""
+        try:
+            with self._scope:
+                await self._live()
+        except ConnectFailed as error:
+            return error
+        return None
 
     def stop(self) -> None:
         """Drop the link, or the try to get one, without a word: the session is somebody else's now."""
@@ -261,15 +279,6 @@ class Supervisor:
     def token_expires_at(self) -> float | None:
         """When the token of the present URL expires, in seconds since 1970."""
         return _expiry(self.url)
-
-    async def _warn_of_expiry(self) -> None:
-        """Say once when a fixed URL's token has expired: this session lives on, but there will be no other."""
-        if self.urls.fixed is not None and (expiry := _expiry(self.urls.fixed)) is not None:
-            await trio.sleep(max(0, expiry - wall_time()))
-            logger.warning(
-                "the token of the URL has expired; when this session is lost, no new one can be had."
-                " Pass an async callable instead of a URL, which is asked for each new session"
-            )
 
     def _attempt_failed(self, error: ConnectFailed, delay: float | None) -> None:
         logger.info("no connection: %s", error)

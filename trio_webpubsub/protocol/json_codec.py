@@ -26,6 +26,7 @@ from .messages import GroupMessage, ServerMessage, StreamInfo
 
 _MESSAGE = b'"type":"message","from":"'
 _GROUP_MESSAGE = b'"type":"message","from":"group"'
+_PONG = b'{"type":"pong"}'
 _HEAD = 66
 """A message has `_MESSAGE` within so many bytes: at its beginning, or behind its sequence id."""
 
@@ -169,6 +170,8 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
                 return _decode_ack(frame)
             elif frame.startswith(b'{"type":"streamAck",'):
                 return _decode_stream_ack(frame)
+            elif frame == _PONG:
+                return wire.Pong()
         except UNDECODABLE:
             pass
         return read_patiently(frame)

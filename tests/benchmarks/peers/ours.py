@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
@@ -83,6 +84,23 @@ async def idle(url: str, clients: int) -> float:
         os._exit(0)
 
 
+async def sleep(url: str, clients: int, interval: float) -> float:
+    """Give how much of a core many clients take, in percent, that ping once in 20 seconds or never.
+
+    They do so once in ``interval`` seconds here, and what that costs is divided by 20 seconds: it takes less time.
+    """
+    async with AsyncExitStack() as stack:
+        for _ in range(clients):
+            await stack.enter_async_context(open_client(url, reconnect=None, keep_alive_interval=interval))
+        await trio.sleep(1)
+        before = time.process_time()
+        await trio.sleep(min(interval, 4))
+        seconds = time.process_time() - before
+        stack.pop_all()
+        print(seconds / (min(interval, 4) if math.isinf(interval) else 20) * 100, flush=True)
+        os._exit(0)
+
+
 def memory() -> int:
     """Give the bytes of memory that this process has now."""
     return 1024 * int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
@@ -125,9 +143,11 @@ async def no_ack(client: Client, count: int, data: str) -> float:
 async def main(scenario: str, url: str, count: int, size: int) -> None:
     """Run one scenario."""
     data = "x" * size
+    scenario, _, number = scenario.partition(" ")
     if scenario == "idle":
         await idle(url, count)
-    scenario, _, number = scenario.partition(" ")
+    if scenario == "sleep":
+        await sleep(url, count, float(number))
     async with open_client(url, reconnect=None) as client:
         match scenario:
             case "fan_out":
