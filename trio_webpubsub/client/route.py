@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled  # by themselves, for the sake of `Route.receive`
 
 from ..errors import SubscriptionOverflow
 from ..protocol.messages import Gap
@@ -184,20 +185,21 @@ class Route(Generic[M]):
 
     async def receive(self, end: type[Exception] = trio.EndOfChannel) -> M:
         """Take a message, waiting for it if need be; ``end`` is what to raise at a normal end."""
-        if self._messages:
+        messages = self._messages
+        if messages:
             self._credit -= 1
             if self._credit:
-                await trio.lowlevel.checkpoint_if_cancelled()
+                await checkpoint_if_cancelled()
             else:
                 self._credit = ITEMS_PER_SCHEDULE_POINT
-                await trio.lowlevel.checkpoint()
+                await checkpoint()
         elif self._ended:
-            await trio.lowlevel.checkpoint()
-        while not self._messages:  # other tasks may be taking from here too
+            await checkpoint()
+        while not messages:  # other tasks may be taking from here too
             self._raise_if_ended(end)
             self._credit = ITEMS_PER_SCHEDULE_POINT
             await self._wait()
-        message: M = self._messages.popleft()
+        message: M = messages.popleft()
         return message
 
     async def _wait(self) -> None:
