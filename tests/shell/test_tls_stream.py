@@ -28,7 +28,8 @@ def trusting() -> ssl.SSLContext:
 
 def serving() -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    AUTHORITY.issue_cert(HOST).configure_cert(context)
+    with AUTHORITY.issue_cert(HOST).private_key_and_cert_chain_pem.tempfile() as path:
+        context.load_cert_chain(path)
     return context
 
 
