@@ -54,7 +54,7 @@ REQUEST_TIMEOUT = 5.0
 RETRIES = 2
 RETRY_PAUSE = 8.0
 """Virtual seconds, at most, before a request is sent again."""
-TASKS_OF_A_CLIENT = ("supervisor", "writer", "sequence-ack ticker", "keep-alive")
+TASKS_OF_A_CLIENT = ("supervisor", "writer", "timer")
 
 
 @dataclass(frozen=True)

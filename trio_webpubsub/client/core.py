@@ -323,6 +323,11 @@ class Core:
 
     # What the block calls
 
+    @property
+    def background(self) -> trio.CancelScope:
+        """In which `run` has to be called: shielded, and cancelled when the block ends or the session is detached."""
+        return self._supervisor.scope
+
     async def run(self) -> None:
         """Be the client until the session stops or no connection can be had."""
         try:

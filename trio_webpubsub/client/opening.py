@@ -202,7 +202,7 @@ async def _running(core: Core, hub: str, close_timeout: float) -> AsyncGenerator
     The tasks are shielded from their birth, and this function alone cancels them. So a block that is being cancelled
     may still say goodbye in a shielded scope of its own, and the writer lives to write it.
     """
-    background = trio.CancelScope(shield=True)
+    background = core.background
     block_error: BaseException | None = None
     defect: BaseException | None = None
 

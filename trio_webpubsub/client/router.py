@@ -100,7 +100,7 @@ class Router:
         self._resumed = False
         self._inherited: dict[Key, list[tuple[Any, int]]] = {}
         self._gap_since_resume: Gap | None = None
-        self._succeeded: set[Key] = set()
+        self._succeeded: dict[Key, None] = {}
         self._present: Connected | Disconnected | Recovered | Stopped | None = None
         self.abandoned: list[Callable[[], object]] = []
         """Releases subscriptions whose handle was forgotten. Filled by finalisers, which must do no more."""
@@ -129,7 +129,7 @@ class Router:
         unclaimed = [key for key in keys if key not in self._succeeded] if self._resumed else []
         had_any = bool(unclaimed)
         if had_any:
-            self._succeeded.update(unclaimed)
+            self._succeeded.update(dict.fromkeys(unclaimed))
             for key in unclaimed:
                 for message, size in self._inherited.pop(key, ()):
                     if isinstance(message, Gap):

@@ -111,7 +111,8 @@ class Supervisor:
         """Where the present session was begun."""
         self._recovery_delays: Iterator[float] | None = None
         self._lived = 0.0
-        self._scope = trio.CancelScope()
+        self.scope: trio.CancelScope = trio.CancelScope(shield=True)
+        """In which `run` has to be called."""
         self.connection: Connection | None = None
         """The transport at work, if there is one."""
 
@@ -136,15 +137,14 @@ class Supervisor:
     async def _live_until_stopped(self) -> ConnectFailed | None:
         """Live until the end, and give the error that it ended with, so that a nursery makes no group of it."""
         try:
-            with self._scope:
-                await self._live()
+            await self._live()
         except ConnectFailed as error:
             return error
         return None
 
     def stop(self) -> None:
         """Drop the link, or the try to get one, without a word: the session is somebody else's now."""
-        self._scope.cancel()
+        self.scope.cancel()
 
     async def _live(self) -> None:
         started = trio.current_time()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 import trio_websocket
@@ -88,11 +88,6 @@ class _WebSocketTransport:
         self.nursery = nursery
         self._websocket = websocket
         self._stream = stream
-        self.receive_batch = stream.receive_batch
-        self.queue_frame = stream.queue_frame
-        self.wake = stream.wake
-        self.wait_for_work = stream.wait_for_work
-        self.flush = stream.flush
 
     @property
     def last_received(self) -> float:
@@ -101,6 +96,21 @@ class _WebSocketTransport:
     @property
     def queued_bytes(self) -> int:
         return self._stream.queued_bytes
+
+    def receive_batch(self) -> Coroutine[Any, Any, list[bytes]]:
+        return self._stream.receive_batch()
+
+    def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
+        self._stream.queue_frame(payload, binary=binary)
+
+    def wake(self) -> None:
+        self._stream.wake()
+
+    def wait_for_work(self) -> Coroutine[Any, Any, None]:
+        return self._stream.wait_for_work()
+
+    def flush(self) -> Coroutine[Any, Any, None]:
+        return self._stream.flush()
 
     async def aclose(self, code: int) -> None:
         self._stream.ignore_pings()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -106,7 +105,7 @@ class PendingOperations:
         self._last_id = 0
         self._by_id: dict[int, Operation] = {}  # in the order of their ids, since a new id is always the largest
         self._failed: dict[int, type[Acknowledged]] = {}  # whose callers were told of a failure in this session
-        self._outbox: deque[Operation | bytes] = deque()
+        self._outbox: list[Operation | bytes] = []
         self._in_flight: dict[int, Operation] = {}  # written to this transport; the longest unanswered first
         self._delayed: list[tuple[float, int, Operation]] = []  # a heap: when to retry, ack id, operation
         self.bytes: int = 0
@@ -211,13 +210,15 @@ class PendingOperations:
     def take(self, now: float, budget: int) -> list[bytes]:
         """Give frames to write now, about ``budget`` bytes of them, as far as the window of unanswered ones allows."""
         frames: list[bytes] = []
-        while self._outbox and budget > 0:
-            entry = self._outbox[0]
+        taken = 0
+        for entry in self._outbox:
+            if budget <= 0:
+                break
             if isinstance(entry, bytes):
                 self.posted_bytes -= len(entry)
                 frame = entry
             elif entry.outcome is not None or entry.ack_id not in self._by_id:  # the caller went away
-                self._outbox.popleft()
+                taken += 1
                 continue
             elif len(self._in_flight) >= self._window:
                 break
@@ -226,9 +227,10 @@ class PendingOperations:
                 entry.writes += 1
                 entry.written_at = now
                 self._in_flight[entry.ack_id] = entry
-            self._outbox.popleft()
+            taken += 1
             frames.append(frame)
             budget -= len(frame)
+        del self._outbox[:taken]
         return frames
 
     def acknowledge(self, ack: wire.Ack, now: float) -> Operation | None:
@@ -319,7 +321,7 @@ class PendingOperations:
 
     def refill(self) -> None:
         """Queue all that is pending, in the order of the ids: a new transport is ready."""
-        self._outbox = deque(self._by_id.values())
+        self._outbox = list(self._by_id.values())
 
     def session_lost(self) -> list[Operation]:
         """Give the operations that end with the session. The others wait for the next one."""
