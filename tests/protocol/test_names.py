@@ -107,7 +107,9 @@ def test_a_key_is_taken_as_it_stands() -> None:
     assert check_access_key("a key/with+all=sorts") == "a key/with+all=sorts"
 
 
-@pytest.mark.parametrize("key", ["", "canary\n", "canary\r\n", " canary", "canary\t", "Endpoint=https://h;AccessKey=canary"])
+@pytest.mark.parametrize(
+    "key", ["", "canary\n", "canary\r\n", " canary", "canary\t", "Endpoint=https://h;AccessKey=canary"]
+)
 def test_what_is_no_access_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ValueError, match="an access key") as caught:
         check_access_key(key)

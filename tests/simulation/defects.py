@@ -84,26 +84,26 @@ MUTANTS = [
     Mutant(
         "the beginning of a frame is forgotten",
         "protocol/frame_reader.py",
-        "                self._keep(data[position:])\n        return messages",
-        "                self._keep(data[position + 1 :])\n        return messages",
+        "            self._missing = needed\n            self._keep(data[position:])",
+        "            self._missing = needed\n            self._keep(data[position + 1 :])",
     ),
     # What goes up
     Mutant(
         "wrong resend order",
         "protocol/pending.py",
-        "self._outbox = deque(self._by_id.values())",
-        "self._outbox = deque(reversed(self._by_id.values()))",
+        "self._outbox = list(self._by_id.values())",
+        "self._outbox = list(reversed(self._by_id.values()))",
     ),
     Mutant(
         "nothing is resent",
         "protocol/pending.py",
-        "self._outbox = deque(self._by_id.values())",
-        "self._outbox = deque(each for each in self._by_id.values() if not each.writes)",
+        "self._outbox = list(self._by_id.values())",
+        "self._outbox = [each for each in self._by_id.values() if not each.writes]",
     ),
     Mutant(
         "old outbox kept",
         "protocol/pending.py",
-        "        self._outbox = deque(self._by_id.values())",
+        "        self._outbox = list(self._by_id.values())",
         "        self._outbox.extend(each.frame for each in self._by_id.values())\n"
         "        self._outbox += self._by_id.values()",
     ),
@@ -246,9 +246,9 @@ MUTANTS = [
     ),
     Mutant(
         "shield taken away",
-        "client/opening.py",
-        "background = trio.CancelScope(shield=True)",
-        "background = trio.CancelScope()",
+        "client/supervisor.py",
+        "trio.CancelScope = trio.CancelScope(shield=True)",
+        "trio.CancelScope = trio.CancelScope()",
     ),
     Mutant(
         "shield at started",

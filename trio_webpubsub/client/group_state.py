@@ -28,9 +28,7 @@ class GroupState(Mapping[str, MemberState]):
     Get one from `Client.group_state`. It changes while other tasks run: take a copy (``dict(members)``) to hold on to.
     """
 
-    def __init__(
-        self, watchers: StateWatchers, observed: ObservedGroup, abandoned: list[Callable[[], object]]
-    ) -> None:
+    def __init__(self, watchers: StateWatchers, observed: ObservedGroup, abandoned: list[Callable[[], object]]) -> None:
         self._watchers = watchers
         self._observed = observed
         self._abandoned = abandoned
