@@ -106,7 +106,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Give the text as it stands; Sphinx calls this."""
-        os.environ |= {"COLUMNS": "110", "NO_COLOR": "1"}  # argparse reads them
+        os.environ |= {"COLUMNS": "82", "NO_COLOR": "1"}  # argparse reads them
         text = make_parser()[1][self.arguments[0]].format_help()
         return [nodes.literal_block(text, text, language="text")]
 

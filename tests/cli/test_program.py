@@ -33,12 +33,14 @@ def test_the_help_of_a_command_has_examples_and_no_secret(
 ) -> None:
     monkeypatch.setenv("AZURE_WEBPUBSUB_CONNECTION_STRING", f"Endpoint=http://localhost;AccessKey={KEY}")
     monkeypatch.setenv("AZURE_WEBPUBSUB_ACCESS_KEY", KEY)
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
     assert f"examples:\n  trio-webpubsub {name}" in told
     assert KEY not in told
+    assert max(map(len, told.partition("examples:")[0].splitlines())) <= 80
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

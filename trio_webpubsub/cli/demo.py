@@ -17,9 +17,10 @@ examples:
 def describe(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.description = """\
-Let three clients and a service talk, cut a connection in the middle, and count what was lost or repeated: nothing.
-Without a connection string the service is emulated in this process; with one, the same conversation is held there,
-without the cut."""
+Let three clients and a service talk, cut a connection in the middle, and
+count what was lost or repeated: nothing. Without a connection string the
+service is emulated in this process; with one, the same conversation is held
+there, without the cut."""
     parser.epilog = _EXAMPLES
     parser.add_argument(
         "--connection-string",

@@ -11,10 +11,12 @@ from .options import HUB_VARIABLE, add_resource, read_connection_string
 from .terminal import Painter
 
 _EXAMPLES = """\
-Checks the connection string, the names and addresses on the way, TLS, the clocks, the access key, a client's token,
-protocol and roles, and how long messages take. It makes a client and a group of its own, and sends to nobody else.
-Without a hub it looks at one called doctor. Authorities of your own are trusted by SSL_CERT_FILE in the
-environment. Exits with 1 if something is wrong.
+Checks the connection string, the names and addresses on the way, TLS, the
+clocks, the access key, a client's token, protocol and roles, and how long
+messages take. It makes a client and a group of its own, and sends to nobody
+else. Without a hub it looks at one called doctor. Authorities of your own are
+trusted by SSL_CERT_FILE in the environment. Exits with 1 if something is
+wrong.
 
 examples:
   trio-webpubsub doctor
@@ -23,7 +25,9 @@ examples:
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.description = "Check, step by step, whether a resource can be used from here; what is wrong, in a sentence."
+    parser.description = """\
+Check, step by step, whether a resource can be used from here; what is wrong,
+in a sentence."""
     parser.epilog = _EXAMPLES
     add_resource(parser)
 

@@ -31,8 +31,9 @@ from .options import ACCESS_KEY_VARIABLE
 _INTERRUPTED = 130
 
 _EXAMPLES = """\
-Ctrl-C and SIGTERM close all clients, wait three seconds at most, and exit with 0; a second one waits for nobody and
-exits with 130. Lines that nobody reads hold nothing up: they are dropped and counted.
+Ctrl-C and SIGTERM close all clients, wait three seconds at most, and exit
+with 0; a second one waits for nobody and exits with 130. Lines that nobody
+reads hold nothing up: they are dropped and counted.
 
 examples:
   trio-webpubsub emulator
@@ -44,7 +45,8 @@ examples:
 def describe(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.description = """\
-Run the service on this machine until Ctrl-C or SIGTERM, and tell of the connections and messages that come."""
+Run the service on this machine until Ctrl-C or SIGTERM, and tell of the
+connections and messages that come."""
     parser.epilog = _EXAMPLES
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument(

@@ -17,8 +17,8 @@ from .rendering import json_line, text_of
 from .terminal import Painter
 
 _EXAMPLES = """\
-Text and JSON are printed as they are, bytes in base64. An empty answer prints nothing.
-Invocations are a preview of the service.
+Text and JSON are printed as they are, bytes in base64. An empty answer prints
+nothing. Invocations are a preview of the service.
 
 examples:
   trio-webpubsub invoke price '{"coffee": 1}' --type json

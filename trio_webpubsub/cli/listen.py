@@ -30,15 +30,16 @@ from .rendering import json_line, printable, text_of
 from .terminal import Painter, Part, notice
 
 _EXAMPLES = """\
-A line of text is the group, who sent it (- for nobody in particular), and the message; what the service's side sends
-to this connection, its user or everybody has * for its group. Bytes are shown in base64. What happens to the
+A line of text is the group, who sent it (- for nobody in particular), and the
+message; what the service's side sends to this connection, its user or
+everybody has * for its group. Bytes are shown in base64. What happens to the
 connection, and where messages are missing, is told on standard error.
 
 examples:
   trio-webpubsub listen lobby
   trio-webpubsub listen orders invoices --json | jq .data
-  trio-webpubsub listen --user-id ann              what is sent to ann and to everybody
-  trio-webpubsub listen lobby | head -1            wait for one message"""
+  trio-webpubsub listen --user-id ann       what is sent to ann and to all
+  trio-webpubsub listen lobby | head -1     wait for one message"""
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

@@ -43,8 +43,8 @@ READER_GONE = 141
 """What shells see of a process whose output nobody reads any more, as in ``listen | head -1``."""
 
 _EXIT_STATUSES = f"""\
-exit status: {DONE} done, {FAILED} it failed, {USAGE} wrong options or input, {INTERRUPTED} ended by Ctrl-C,
-{READER_GONE} nobody reads the output any more"""
+exit status: {DONE} done, {FAILED} it failed, {USAGE} wrong options or input, {INTERRUPTED} ended by
+Ctrl-C, {READER_GONE} nobody reads the output any more"""
 
 
 class _Command(Protocol):
@@ -105,7 +105,7 @@ def make_parser(described: Collection[str] = tuple(COMMANDS)) -> tuple[Parser, M
     """
     parser = Parser(
         prog="trio-webpubsub",
-        description="Tools around Azure Web PubSub. trio-webpubsub COMMAND --help tells more, with examples.",
+        description="Tools around Azure Web PubSub. COMMAND --help tells more, with examples.",
         epilog=_EXIT_STATUSES,
     )
     parser.add_argument("--version", action="version", version=f"trio-webpubsub {VERSION}")

@@ -26,14 +26,15 @@ _IN_FLIGHT = 100
 """Messages of the client whose acknowledgements may be outstanding."""
 
 _EXAMPLES = """\
-Messages keep their order. The client has up to 100 of them under way, each of which is acknowledged; over REST
-each waits for the answer to the last. When one fails, no more are sent, and it is told how many were.
+Messages keep their order. The client has up to 100 of them under way, each of
+which is acknowledged; over REST each waits for the answer to the last. When
+one fails, no more are sent, and it is told how many were.
 
 examples:
   trio-webpubsub send lobby 'Hello!'
   trio-webpubsub send orders '{"coffee": 1}' --type json
-  trio-webpubsub send lobby --file notes.txt --rate 10     each line, ten a second
-  tail -f log.txt | trio-webpubsub send logs               each line as it comes
+  trio-webpubsub send lobby --file notes.txt --rate 10   ten lines a second
+  tail -f log.txt | trio-webpubsub send logs             lines as they come
   trio-webpubsub send images --file cat.png --whole --type binary
   trio-webpubsub send lobby 'The lobby closes.' --rest"""
 

@@ -11,8 +11,9 @@ from . import output
 from .options import add_resource, full_roles, open_resource, positive
 
 _EXAMPLES = """\
-Roles are written with or without webpubsub. before them: joinLeaveGroup, sendToGroup, joinLeaveGroup.GROUP,
-sendToGroups.PATTERN and so on. Without roles a client can receive, and send events. The output is a secret.
+Roles are written with or without webpubsub. before them: joinLeaveGroup,
+sendToGroup, joinLeaveGroup.GROUP, sendToGroups.PATTERN and so on. Without
+roles a client can receive, and send events. The output is a secret.
 
 examples:
   trio-webpubsub token --user-id ann --role joinLeaveGroup --role sendToGroup
@@ -23,7 +24,9 @@ examples:
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.description = "Print the URL with which a client connects to the hub, or the token in it, and nothing else."
+    parser.description = """\
+Print the URL with which a client connects to the hub, or the token in it, and
+nothing else."""
     parser.epilog = _EXAMPLES
     parser.add_argument("--user-id", metavar="ID", help="whom the client is; by default nobody")
     parser.add_argument(

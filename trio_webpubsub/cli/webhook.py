@@ -40,22 +40,26 @@ _PATH = "/api/webpubsub/hubs/{hub}/"
 _CLOSE_TIMEOUT = 3.0
 
 _EXAMPLES = f"""\
-Without options every client may connect as its token says, and events succeed without an answer. For the service
-itself put a tunnel before it, and the address of that into the hub's settings. Ctrl-C and SIGTERM let what is being
-answered finish, and exit with 0. Lines that nobody reads are dropped and counted. Headers of clients, which may be
-secrets, are not shown.
+Without options every client may connect as its token says, and events succeed
+without an answer. For the service itself put a tunnel before it, and the
+address of that into the hub's settings. Ctrl-C and SIGTERM let what is being
+answered finish, and exit with 0. Lines that nobody reads are dropped and
+counted. Headers of clients, which may be secrets, are not shown.
 
 examples:
   trio-webpubsub webhook --hub chat
   trio-webpubsub emulator --event-handler 'http://localhost:{_DEFAULT_PORT}{_PATH}{{event}}'
-  trio-webpubsub webhook --hub chat --reply 'Thank you.' --user-id ann --role joinLeaveGroup
+  trio-webpubsub webhook --hub chat --reply 'Thank you.'
+  trio-webpubsub webhook --hub chat --user-id ann --role joinLeaveGroup
   trio-webpubsub webhook --hub chat --reject 403
-  trio-webpubsub webhook --hub chat --allowed-origin my-resource.webpubsub.azure.com --json"""
+  trio-webpubsub webhook --hub chat --json --allowed-origin my.example"""
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.description = "Serve an event handler that prints events, and answers as told, until Ctrl-C or SIGTERM."
+    parser.description = """\
+Serve an event handler that prints events, and answers as told, until Ctrl-C
+or SIGTERM."""
     parser.epilog = _EXAMPLES
     add_hub(parser)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
