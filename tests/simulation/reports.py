@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from trio_webpubsub._shell.groups import leaves
 from trio_webpubsub.testing import SimulatedNetwork
 
-from .model import Broken, Hangs, Model
+from .model import Broken, Hangs
 
 FINDINGS = (Exception, BaseExceptionGroup, Hangs)
 """Whatever comes out of a run, it is a broken promise."""
 _NETWORK_EVENTS = 20
+
+
+class Witness(Protocol):
+    """What notes the events of a script."""
+
+    @property
+    def events(self) -> Iterable[str]:
+        """The last of them."""
 
 
 def report(
@@ -25,7 +33,7 @@ def report(
     plan: Iterable[object],
     again: str,
     network: SimulatedNetwork | None = None,
-    models: Sequence[Model] = (),
+    models: Sequence[Witness] = (),
 ) -> str:
     """Say all there is to say about a failed run.
 

@@ -18,10 +18,11 @@ import trio
 from trio_webpubsub.emulator import Emulator, HubLimits, open_emulator
 from trio_webpubsub.testing import Fault, SimulatedNetwork, play, simulate
 
+from . import reports
 from .actor import HUB
 from .stream_truth import Truth
 from .streamer import PLAIN, RELIABLE, Streamer
-from .whole_stack import FINDINGS, LONGEST, NAMES, QUIET, SETTLED, TROUBLE, Failed, Outcome, innermost, plan
+from .whole_stack import LONGEST, NAMES, QUIET, SETTLED, TROUBLE, Failed, Outcome, plan
 
 
 def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
@@ -41,26 +42,12 @@ def run(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
     truths: list[Truth] = []
     try:
         return simulate(_main, seed, faults, network, truths, seed=seed)
-    except FINDINGS as error:
-        raise Failed(report(seed, faults, network, truths, error)) from innermost(error)
-
-
-def report(
-    seed: int, faults: Sequence[Fault], network: SimulatedNetwork, truths: Sequence[Truth], error: BaseException
-) -> str:
-    """Say all there is to say about a failed run."""
-    return "\n".join(
-        [
-            f"streams of seed {seed}: {innermost(error)!r}",
-            "fault plan:",
-            *(f"    {fault}," for fault in faults),
-            "last events in the network:",
-            *(f"    {event}" for event in network.events(20)),
-            "last events of the script:",
-            *(f"    {event}" for truth in truths for event in truth.events),
-            f"again: python -m tests.simulation --streams-seed {seed}",
-        ]
-    )
+    except reports.FINDINGS as error:
+        again = reports.command("streams-seed", seed)
+        said = reports.report(
+            f"streams of seed {seed}", error, plan=faults, again=again, network=network, models=truths
+        )
+        raise Failed(said) from reports.innermost(error)
 
 
 async def _main(seed: int, faults: Sequence[Fault], network: SimulatedNetwork, truths: list[Truth]) -> Outcome:
