@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.case_names import shown
 from trio_webpubsub import AckTimeout, Client, ConnectFailed, SessionTicket, open_client
 from trio_webpubsub.emulator import Emulator
 
@@ -100,7 +101,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=shown)
 async def test_a_wrong_option_is_named(autojump_clock: MockClock, service: RawService, options: dict[str, Any]) -> None:
     (name,) = options
     options = {"connector": service.connector, **options}
@@ -131,7 +132,7 @@ SENDS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", SENDS, ids=str)
+@pytest.mark.parametrize("options", SENDS, ids=shown)
 async def test_a_wrong_send_sends_nothing(
     autojump_clock: MockClock, service: RawService, options: dict[str, Any]
 ) -> None:

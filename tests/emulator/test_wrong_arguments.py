@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
+from tests.case_names import shown
 from trio_webpubsub.emulator import (
     Emulator,
     EventHandler,
@@ -42,7 +43,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=shown)
 async def test_a_wrong_option_is_named(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises((TypeError, ValueError), match=name):

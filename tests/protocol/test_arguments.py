@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.case_names import shown
 from trio_webpubsub.protocol.arguments import (
     check_callable,
     check_choice,
@@ -139,7 +140,7 @@ def test_what_has_no_signature_is_believed() -> None:
         (one_by_name, "on_event is called (event), which this one does not take"),
         (Instance, "on_event is called (event), which this one does not take"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_what_cannot_be_called_so(function: object, why: str) -> None:
     with pytest.raises(TypeError) as caught:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.case_names import shown
 from trio_webpubsub.service import Role, Service, open_service
 
 CONNECTION_STRING = "Endpoint=http://localhost:8080;AccessKey=canary;Version=1.0;"
@@ -96,7 +97,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=shown)
 async def test_a_wrong_option_is_named(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises((TypeError, ValueError), match=name):

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.case_names import shown
 from trio_webpubsub.emulator import Emulator, open_emulator
 from trio_webpubsub.testing import Fault, SimulatedNetwork, cancel_at, play, random_faults, seeded, simulate
 
@@ -24,7 +25,7 @@ NETWORKS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", NETWORKS, ids=str)
+@pytest.mark.parametrize("options", NETWORKS, ids=shown)
 def test_a_network_that_cannot_be_is_told(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises((TypeError, ValueError), match=name):
@@ -105,7 +106,7 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("why", "wrong"), FAULTS, ids=str)
+@pytest.mark.parametrize(("why", "wrong"), FAULTS, ids=shown)
 def test_a_fault_that_cannot_be_is_told(why: str, wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError), match=why):
         FAULT(**wrong)
@@ -121,7 +122,7 @@ PLANS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("why", "wrong"), PLANS, ids=str)
+@pytest.mark.parametrize(("why", "wrong"), PLANS, ids=shown)
 def test_a_plan_that_cannot_be_is_told(why: str, wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError), match=why):
         PLAN(**wrong)

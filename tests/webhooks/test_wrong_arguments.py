@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.case_names import shown
 from trio_webpubsub.webhooks import Accept, EntraVerifier, EventRejected, Reject, Reply, WebhookApp, serve_webhooks
 
 KEY = "key"
@@ -45,7 +46,7 @@ HANDLERS = (
         (forever, "is an async function, not an async generator"),
         (EntraVerifier, r"is called \(\w+\), which this one does not take"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_what_is_no_handler_is_told_by_its_name(name: str, wrong: Any, why: str) -> None:
     options: dict[str, Any] = {name: wrong}
@@ -70,7 +71,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=shown)
 def test_a_wrong_option_is_named(options: dict[str, Any]) -> None:
     (name,) = options
     options = {"access_keys": [KEY], **options}
@@ -97,7 +98,7 @@ REQUEST: dict[str, Any] = {"method": "POST", "path": "/", "headers": {}, "body":
         ({"body": "{}"}, "body is bytes, as they came; this is 'str'"),
         ({"body": None}, "body is bytes, as they came"),
     ],
-    ids=str,
+    ids=shown,
 )
 async def test_a_request_handed_over_is_checked(wrong: dict[str, Any], why: str) -> None:
     app = WebhookApp("chat", access_keys=[KEY])
@@ -117,7 +118,7 @@ async def test_a_request_handed_over_is_checked(wrong: dict[str, Any], why: str)
         ((...,), {"ssl_context": ssl.create_default_context()}, "ssl_context is for clients"),
         ((...,), {"stop_timeout": -1}, "stop_timeout is -1"),
     ],
-    ids=str,
+    ids=shown,
 )
 async def test_a_server_that_cannot_be_is_told(arguments: tuple[Any, ...], options: dict[str, Any], why: str) -> None:
     app: Any = WebhookApp("chat", access_keys=[KEY])
