@@ -31,7 +31,7 @@ tokens = st.text("abcXYZ019._-", min_size=1, max_size=20)
 visible = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), max_size=20)
 header_texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 lists = st.dictionaries(texts, st.lists(texts, max_size=3), max_size=3)
-keys = st.lists(texts.filter(bool), min_size=1, max_size=2)
+keys = st.lists(texts.filter(lambda key: key and key == key.strip()), min_size=1, max_size=2)
 metadata = st.dictionaries(tokens.map(str.lower), visible, max_size=3)
 
 sources = st.builds(
