@@ -554,6 +554,18 @@ def test_an_end_is_written_again_and_may_have_been_carried_out(error: wire.WireE
     assert stream.outcome == Ended()
 
 
+def test_a_stream_that_may_have_become_idle_has_not_ended_as_was_wished() -> None:
+    streams = new_streams()
+    stream = opened(streams)
+    streams.end(stream)
+    taken(streams)
+    streams.transport_ended()
+    streams.session_recovered(IDLE_TIMEOUT)
+    assert shown(streams, IDLE_TIMEOUT) == ["streamEnd"]
+    streams.closed(wire.StreamClosed("s", wire.WireError("StreamNotFound")), IDLE_TIMEOUT)
+    assert stream.outcome == Failed(wire.WireError("StreamNotFound"))
+
+
 def test_an_end_may_be_found_carried_out_before_it_is_written_again() -> None:
     streams = new_streams()
     stream = opened(streams)

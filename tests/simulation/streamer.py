@@ -227,6 +227,8 @@ class Streamer:
         self._streams += 1
         stream_id = f"{self.name}~{self._streams}"
         count = chance.randint(0, 30) if fragments is None else fragments
+        if self._link_is_slow:  # or what waits for it would take minutes
+            count = min(count, 15)
         idle_timeout = chance.choice(IDLE_TIMEOUTS)
         try:
             async with self.client.open_stream(
@@ -261,7 +263,8 @@ class Streamer:
     async def _write(self, writer: GroupStreamWriter, count: int, pause: float) -> None:
         chance, truth, stream_id = self._chance, self._truth, writer.stream_id
         for number in range(1, count + 1):
-            text = f"{stream_id}:{number} {'x' * chance.choice((0, 100, 1_000))}"
+            padding = 0 if self._link_is_slow else chance.choice((0, 100, 1_000))
+            text = f"{stream_id}:{number} {'x' * padding}"
             await writer.write(text.encode() if number % 5 == 0 else text)
             if pause:
                 await trio.sleep(chance.uniform(0, pause))

@@ -17,7 +17,8 @@ overtake a fragment that has to be sent again. Only who is in a *hurry* takes th
 A stream belongs to its session. After a recovery what is unconfirmed is written again, in order. The answers of the
 service that the last transport lost are gone, though, for they have no sequence ids. So an opening, or an end, that was
 written before and is now refused because the stream is there (``BadRequest``), or is not there any more
-(``StreamNotFound``), has been carried out. With a session all of its streams are lost.
+(``StreamNotFound``), has been carried out; unless the stream may have become idle meanwhile. With a session all of its
+streams are lost.
 
 A stream that this side gives up, or whose opening nobody waits for any more, gets a *farewell*: an end that is written
 again after a recovery, until the service has answered. The service answers in order, so what it says before that is
@@ -109,6 +110,8 @@ class OutgoingStream:
     """How often, over all transports, those apart that were refused because of an earlier one."""
     end_written: int = 0
     """How often, over all transports."""
+    end_written_at: float = math.inf
+    """When for the first time."""
     control_due: bool = True
     """Whether the opening, or the end, is still to be written on this transport."""
     keep_alive_due: bool = False
@@ -145,10 +148,13 @@ class OutgoingStream:
         """Whether the end may be written: when everything is confirmed, unless it is in a hurry."""
         return self.control_due and (self.hurried or not self.fragments)
 
-    @property
-    def end_repeated(self) -> bool:
-        """Whether the end was written before the last time that all unanswered was to be written again."""
-        return self.end_written > (not self.control_due)
+    def has_ended(self, now: float) -> bool:
+        """Whether a stream that is not there any more has ended as was wished, and the answer was lost.
+
+        So it is when the end was written before all unanswered was to be written again, and the service has not had
+        the time since then to end an idle stream of its own accord.
+        """
+        return self.end_written > (not self.control_due) and now < self.end_written_at + self.keep_alive
 
     @property
     def is_owed(self) -> bool:
@@ -286,6 +292,7 @@ class OutgoingStreams:
             frames.append(self._codec.encode_upstream(wire.StreamEnd(stream.stream_id, stream.error)))
             stream.control_due = False
             stream.end_written += 1
+            stream.end_written_at = min(stream.end_written_at, now)
         if len(frames) == before:
             frames.append(self._codec.encode_upstream(wire.StreamData(stream.stream_id)))
         stream.keep_alive_due = False
@@ -331,8 +338,10 @@ class OutgoingStreams:
             return self._expected(stream.stream_id, 1, now) if stream.state == "opening" else None
         if error is None and not stream.end_written:
             error = wire.WireError("", "the service closed the stream without a reason")
-        gone = error is not None and error.name == "StreamNotFound" and stream.end_repeated
-        self._close(stream, Ended() if error is None or gone else Failed(error))
+        if error is None or (error.name == "StreamNotFound" and stream.has_ended(now)):
+            self._close(stream, Ended())
+        else:
+            self._close(stream, Failed(error))
         return stream
 
     def _expected(self, stream_id: str, expected: int, now: float) -> OutgoingStream | None:
