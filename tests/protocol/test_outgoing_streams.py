@@ -11,8 +11,7 @@ import pytest
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.errors import MessageTooLarge
 from trio_webpubsub.protocol.json_codec import RELIABLE_JSON
-from trio_webpubsub.protocol.outgoing_streams import (
-    LONGEST_HOLD,
+from trio_webpubsub.protocol.outgoing_stream import (
     SHORTEST_HOLD,
     WINDOW_BYTES,
     WINDOW_FRAGMENTS,
@@ -21,8 +20,8 @@ from trio_webpubsub.protocol.outgoing_streams import (
     Failed,
     Lost,
     OutgoingStream,
-    OutgoingStreams,
 )
+from trio_webpubsub.protocol.outgoing_streams import LONGEST_HOLD, OutgoingStreams
 
 BUDGET = 65536
 ACK_TIMEOUT = 30.0

@@ -11,7 +11,7 @@ from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.group_state import StateChanged, StateRefused
 from trio_webpubsub.protocol.json_codec import JSON, RELIABLE_JSON
 from trio_webpubsub.protocol.messages import Connected, GroupStateChange
-from trio_webpubsub.protocol.outgoing_streams import Abandoned, Ended, Failed, Lost, OutgoingStream
+from trio_webpubsub.protocol.outgoing_stream import Abandoned, Ended, Failed, Lost, OutgoingStream
 from trio_webpubsub.protocol.pending import Done, Operation, Refused
 from trio_webpubsub.protocol.session import Session
 from trio_webpubsub.protocol.session_values import Output, SessionSettings

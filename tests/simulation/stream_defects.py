@@ -27,7 +27,7 @@ STREAM_DEFECTS: list[tuple[str, str, str, str]] = [
     ),
     (
         "the end overtakes fragments that were refused",
-        OUTGOING,
+        "protocol/outgoing_stream.py",
         "(self.hurried or not self.fragments)",
         "(self.error is not None or not self.fragments)",
     ),

@@ -15,7 +15,7 @@ from ..protocol import wire
 from ..protocol.group_state import StateChanged, StateRefused
 from ..protocol.invocations import Invocation
 from ..protocol.messages import Connected, Gap, Recovered, RejoinFailed, SendResult
-from ..protocol.outgoing_streams import OutgoingStream
+from ..protocol.outgoing_stream import OutgoingStream
 from ..protocol.pending import Done, Operation, Refused
 from ..protocol.session import DETACHED, Session
 from ..protocol.session_values import Delivery, GroupRefused, Output

@@ -13,7 +13,7 @@ from ..errors import StreamFailed, StreamLost
 from ..protocol import wire
 from ..protocol.messages import DataType
 from ..protocol.names import check_text
-from ..protocol.outgoing_streams import Abandoned, Failed, Lost, OutgoingStream
+from ..protocol.outgoing_stream import Abandoned, Failed, Lost, OutgoingStream
 from ..protocol.payloads import payload_of
 from .core import Core
 from .statistics import StreamStatistics

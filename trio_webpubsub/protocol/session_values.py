@@ -10,7 +10,7 @@ import msgspec
 from .group_state import StateChanged, StateRefused
 from .invocations import Invocation
 from .messages import Gap, GroupMessage, Lifecycle, ServerMessage
-from .outgoing_streams import OutgoingStream
+from .outgoing_stream import OutgoingStream
 from .pending import Operation
 
 State: TypeAlias = Literal["connecting", "connected", "recovering", "reconnecting", "stopped"]
