@@ -190,6 +190,19 @@ async def test_a_rate_is_kept(autojump_clock: MockClock) -> None:
     assert told[-1] == (10, 5)
 
 
+async def test_small_delays_are_made_up_for_and_long_ones_are_not(autojump_clock: MockClock) -> None:
+    times: list[float] = []
+
+    async def send(number: object) -> None:
+        times.append(trio.current_time())
+        await trio.sleep({"3": 0.15, "6": 5}.get(str(number), 0))
+
+    sending = Sending(send, in_flight=1, rate=10)
+    await sending.send_all(Numbers(10), "text", lambda _done, _messages: None)
+    expected = [0, 0.1, 0.2, 0.3, 0.45, 0.5, 0.6, 5.6, 5.6, 5.7]
+    assert [time - times[0] for time in times] == pytest.approx(expected)
+
+
 async def test_many_are_under_way_at_once_but_not_more(autojump_clock: MockClock) -> None:
     under_way: set[object] = set()
     most = 0

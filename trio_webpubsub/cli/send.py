@@ -25,6 +25,9 @@ Send: TypeAlias = Callable[[Any], Awaitable[object]]
 _IN_FLIGHT = 100
 """Messages of the client whose acknowledgements may be outstanding."""
 
+_MADE_UP = 0.1
+"""Seconds of a delay that are made up for, or timers that are a bit late each time would lower the rate."""
+
 _EXAMPLES = """\
 Messages keep their order. The client has up to 100 of them under way, each of
 which is acknowledged; over REST each waits for the answer to the last. When
@@ -107,7 +110,7 @@ class Sending:
         self._send = send
         self._room = trio.Semaphore(in_flight)
         self._interval = 1 / rate
-        self._next = -math.inf
+        self._next = 0.0
         self._reading = trio.CancelScope()
         self._failure: tuple[int, Exception] | None = None
         self._done = 0
@@ -122,6 +125,7 @@ class Sending:
             ValueError: one is not what ``data_type`` says.
         """
         number = 0
+        self._next = trio.current_time()
         async with trio.open_nursery() as nursery:
             with self._reading:
                 try:
@@ -137,9 +141,9 @@ class Sending:
             raise self._failure[1]
 
     async def _wait_for_turn(self) -> None:
-        await trio.sleep_until(self._next)
-        self._next = trio.current_time() + self._interval
         await self._room.acquire()
+        await trio.sleep_until(self._next)
+        self._next = max(self._next, trio.current_time() - _MADE_UP) + self._interval
 
     async def _send_one(
         self,
