@@ -68,17 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = next((each for each in arguments if not each.startswith("-")), "")
     status = DONE
     try:
-        try:
-            parser, parsers = make_parser([name] if name in COMMANDS else [])
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] != "rich":
-                raise
-            _tell(name, "it needs the extra cli: python -m pip install 'trio-webpubsub[cli]'")
-            return USAGE
-        options, unknown = parser.parse_known_args(arguments)
-        if unknown:
-            parsers[name].error(_unknown(unknown))
-        status = trio.run(cast("_Command", _module(name)).run, options)
+        status = _run(name, arguments)
         sys.stdout.flush()
     except* (ValueError, ImportError) as group:
         _tell_all(name, group)
@@ -92,6 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except* KeyboardInterrupt:
         status = INTERRUPTED
     return status
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    try:
+        parser, parsers = make_parser([name] if name in COMMANDS else [])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "rich":
+            raise
+        _tell(name, "it needs the extra cli: python -m pip install 'trio-webpubsub[cli]'")
+        return USAGE
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parsers[name].error(_unknown(unknown))
+    return trio.run(cast("_Command", _module(name)).run, options)
 
 
 def make_parser(described: Collection[str] = tuple(COMMANDS)) -> tuple[Parser, Mapping[str, Parser]]:
