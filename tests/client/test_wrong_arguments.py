@@ -23,7 +23,7 @@ async def url_of(hub: str) -> str:
     return URL.replace("chat", hub)
 
 
-async def urls() -> AsyncGenerator[str]:
+async def urls() -> AsyncGenerator[str]:  # noqa: ASYNC900  # which is the mistake
     """What is asked for one URL after the other, which no provider is."""
     yield URL
 

@@ -207,6 +207,8 @@ def test_keys_that_cannot_be_are_refused() -> None:
         EventGate("chat", access_keys=[KEY, ""])
     with pytest.raises(ValueError, match="white space"):
         EventGate("chat", access_keys=[KEY, f"{KEY}\n"])
+    with pytest.raises(ValueError, match="the key alone; this is a connection string"):
+        EventGate("chat", access_keys=[f"Endpoint=https://example.com;AccessKey={KEY};"])
 
 
 @pytest.mark.parametrize(

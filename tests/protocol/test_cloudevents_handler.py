@@ -180,6 +180,9 @@ def test_replies_that_cannot_be_are_refused_where_they_are_made() -> None:
         Accept(roles=[""])
     with pytest.raises(ValueError, match="lone surrogate"):
         Accept(user_id="\ud800")
+    properties: Any = {"a": "b"}
+    with pytest.raises(TypeError, match="mqtt_user_properties are pairs"):
+        Accept(mqtt_user_properties=properties)
     with pytest.raises(TypeError, match="groups takes several"):
         Accept(groups="lobby")
     with pytest.raises(TypeError, match="a subprotocol is a str, not int"):

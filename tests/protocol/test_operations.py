@@ -348,6 +348,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
         "permission is 'fly', which is none of",
     ),
     (lambda: operations.has_permission("chat", "sendToGroup", "c", target_name=""), ValueError, "group name"),
+    (lambda: operations.any_request("POST", "/x", {}, cast("Any", {})), TypeError, "content is a str or bytes-like"),
     (lambda: operations.generate_client_token("chat", lifetime=timedelta(0)), ValueError, "must be positive"),
     (lambda: operations.generate_client_token("chat", lifetime=cast("timedelta", 60)), TypeError, "timedelta, not int"),
     (lambda: operations.generate_client_token("chat", roles=[""]), ValueError, "role cannot be empty"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ CONNECTION_STRING = "Endpoint=http://localhost:1;AccessKey=key;"
 
 
 @block("async with open_door(name) as door:")
+@asynccontextmanager
 async def open_door(name: str) -> AsyncGenerator[str]:
     """Open a door."""
     with suppress(KeyError):

@@ -115,3 +115,33 @@ async def presence(client: Client) -> None:
         async for change in members.changes():
             assert_type(change, GroupStateChange)
     await client.set_group_state("g", {"n": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+async def mistakes(client: Client, url: str) -> None:
+    """What is wrong for the checkers, though it may be long before it shows when it runs."""
+    with open_client(url):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    await open_client(url)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    open_client(url).join_group("g")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    open_client(url.encode())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_client(url, ssl_context=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_client(url, headers="X: y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_client(url, reconnect=[1, 2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_to_group("g", "hi")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await client.join_group(["g"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.send_to_group("g")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.send_to_group("g", "hi", timeout=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.send_to_group("g", "hi", metadata={"a": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    await client.send_to_group("g", "hi", ack=False, retries=1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.messages()  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    for _ in client.messages():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass
+    with client.messages():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    client.group_messages(["g", "h"])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    async with client.open_stream("g") as writer:
+        writer.write("hi")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    with client.open_stream("g"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    async for _ in client:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass

@@ -139,3 +139,22 @@ async def anything_else(service: Service) -> None:
         assert_type(answer, Answer)
         assert_type(answer.status_code, int)
         assert_type(answer.body, bytes)
+
+
+async def mistakes(service: Service, connection_string: str) -> None:
+    """What is wrong for the checkers, though it may be long before it shows when it runs."""
+    with open_service(connection_string, "chat"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    await open_service(connection_string, "chat")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    open_service(connection_string, "chat").send_to_all("hi")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    open_service(connection_string, "chat", retries="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    service.send_to_all("hi")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await service.send_to_all("hi", excluded=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.send_to_all("hi", metadata=[("a", "b")])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.send_to_all("hi", headers="a: b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.request("GET", "/api/x", params="a=b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.request("GET", "/api/x", content={"a": 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.client_access_url(roles=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await service.list_connections("g")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    for _ in service.list_connections("g"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass

@@ -95,3 +95,18 @@ async def use(verifier: EntraVerifier) -> None:
     async with trio.open_nursery() as nursery:
         ports: tuple[int, ...] = await nursery.start(serve_webhooks, app, "localhost", 8080)
         del ports
+
+
+async def mistakes(app: WebhookApp, request: ConnectRequest) -> None:
+    """What is wrong for the checkers, though it may be long before it shows when it runs."""
+    WebhookApp("chat", ["key"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    WebhookApp("chat", on_connect=always(request))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    WebhookApp("chat", on_message=on_text)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Accept("ann")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Accept(groups=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Reject("no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Reply("hi", "json")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Reply("hi", metadata={"a": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    app.handle_request("POST", "/", {}, b"")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await app.handle_request("POST", "/", {}, "{}")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await serve_webhooks(app, 8080, "localhost")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

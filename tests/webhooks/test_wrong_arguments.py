@@ -25,7 +25,7 @@ async def two(event: object, more: object) -> None: ...
 async def no_arguments() -> None: ...
 
 
-async def forever(event: object) -> Any:
+async def forever(event: object) -> Any:  # noqa: ASYNC900  # which is the mistake
     yield event
 
 

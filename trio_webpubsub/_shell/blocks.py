@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -27,21 +27,20 @@ def check_runs_under_trio() -> None:
         raise RuntimeError(text) from None
 
 
-def block(example: str) -> Callable[[Callable[P, AsyncGenerator[T]]], Callable[P, AbstractAsyncContextManager[T]]]:
-    """Make a block of an async generator, as `contextlib.asynccontextmanager` does, with errors that say how to use it.
+def block(
+    example: str,
+) -> Callable[[Callable[P, AbstractAsyncContextManager[T]]], Callable[P, AbstractAsyncContextManager[T]]]:
+    """Give what an ``@asynccontextmanager`` makes errors that say how to use it.
 
     Args:
         example: How it is used: ``async with open_client(url) as client:``.
     """
 
-    def decorate(function: Callable[P, AsyncGenerator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
-        managed = asynccontextmanager(function)
-
+    def decorate(function: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
         @functools.wraps(function)
         def make(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
-            return _Block(managed(*args, **kwargs), example)
+            return _Block(function(*args, **kwargs), example)
 
-        vars(make)["__returns_acontextmanager__"] = True  # for the documentation
         return make
 
     return decorate

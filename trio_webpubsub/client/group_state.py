@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
@@ -86,6 +87,7 @@ class GroupState(Mapping[str, MemberState]):
 
 
 @block("async with client.group_state(group) as members:")
+@asynccontextmanager
 async def watching(core: Core, group: str) -> AsyncGenerator[GroupState, None]:
     """Watch the states in a group for as long as the block runs; see `Client.group_state`."""
     states = core.session.outgoing.states

@@ -46,6 +46,7 @@ def reconnect_delays() -> Iterator[float]:
 
 
 @block("async with open_client(url) as client:")
+@asynccontextmanager
 async def open_client(
     url: str | Callable[[], Awaitable[str]],
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -191,6 +192,7 @@ class GroupStreamWriter:
 
 
 @block("async with client.open_stream(group) as stream:")
+@asynccontextmanager
 async def running_stream(
     core: Core, opening: wire.OpenStream, idle_timeout: float
 ) -> AsyncGenerator[GroupStreamWriter, None]:

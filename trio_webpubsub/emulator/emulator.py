@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import NoneType
 from typing import TypedDict, Unpack, get_args
@@ -199,6 +200,7 @@ class Emulator(Faults):
 
 
 @block("async with open_emulator() as emulator:")
+@asynccontextmanager
 async def open_emulator(
     *,
     host: str = "127.0.0.1",

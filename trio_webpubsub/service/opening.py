@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import NoneType
 
 import httpx
@@ -26,6 +26,7 @@ from .service import Service
 
 
 @block("async with open_service(connection_string, hub) as service:")
+@asynccontextmanager
 async def open_service(
     connection_string: str,
     hub: str,
