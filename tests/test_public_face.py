@@ -106,6 +106,12 @@ def test_every_public_name_stands_in_the_reference() -> None:
     assert len(listed) == len(set(listed))
 
 
+def test_every_public_name_is_shown_to_type_checkers() -> None:
+    shown = "".join(page.read_text() for page in (Path(__file__).parent / "typing").glob("*.py"))
+    words = set(re.findall(r"\w+", shown))
+    assert [name for name, _ in public_names() if name not in words] == []
+
+
 POOR = """
 class Poor:
     def run(self, speed, to: int):
