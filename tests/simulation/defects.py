@@ -189,7 +189,7 @@ MUTANTS = [
         "what is pending is not handed over",
         "protocol/outgoing.py",
         "        for each in contents.operations:\n",
-        "        for each in contents.operations[1:]:\n",
+        "        for each in contents.operations[:-1]:\n",
     ),
     # Links
     Mutant(

@@ -22,7 +22,7 @@ from trio_webpubsub import (
 from trio_webpubsub.emulator import Emulator
 from trio_webpubsub.protocol.subprotocols import Subprotocol
 from trio_webpubsub.service import Service
-from trio_webpubsub.testing import SimulatedNetwork
+from trio_webpubsub.testing import LinkCut, SimulatedNetwork
 
 from .model import Listener, Model
 from .waits import CLOSE_TIMEOUT
@@ -35,6 +35,8 @@ everything unread, and another process goes on with its session."""
 HUB = "chat"
 NAME = "ann"
 LATENCY = 0.01
+MEANWHILE = 5
+"""Messages that are on their way at a handover."""
 
 
 class Stage:
@@ -91,9 +93,9 @@ class Stage:
         if self._listener.sessions_lost != lost:
             raise self.model.fail(f"{lost} sessions were lost, and {self._listener.sessions_lost} gaps told")
 
-    def break_link(self) -> None:
+    def break_link(self, how: LinkCut) -> None:
         """Break the link that there is."""
-        self._network.cut("reset", NAME)
+        self._network.cut(how, NAME)
 
     async def _url(self) -> str:
         return self._emulator.client_url(HUB, user_id=NAME, groups=["given"])
@@ -153,14 +155,14 @@ async def _recovery(stage: Stage, client: Client) -> None:
         for number in range(3):
             nursery.start_soon(client.send_to_group, "given", f"meanwhile:{number}")
         await trio.sleep(LATENCY * 1.5)
-        stage.break_link()
+        stage.break_link("reset")
         await stage.service.send_to_all("server:1")
     await client.send_to_group("given", "after:1")
     stage.model.succeeded("after:1")
 
 
 async def _detached(stage: Stage, client: Client) -> SessionTicket:
-    """Detach a client that waits for acks."""
+    """Detach a client that waits for acks, of what was carried out and of what was not."""
 
     async def send(number: int) -> None:
         with suppress(ClientStopped):
@@ -172,6 +174,10 @@ async def _detached(stage: Stage, client: Client) -> SessionTicket:
         for number in range(3):
             nursery.start_soon(send, number)
         await trio.sleep(LATENCY * 1.5)
+        stage.break_link("silence")
+        for number in range(3, MEANWHILE):
+            nursery.start_soon(send, number)  # which gets nowhere
+        await trio.sleep(LATENCY)
         return await client.detach()
 
 
@@ -179,7 +185,7 @@ async def _handover(stage: Stage, client: Client) -> None:
     """Go on with what another process left."""
     await client.send_to_group("given", "after:1")
     stage.model.succeeded("after:1")
-    for number in range(3):
+    for number in range(MEANWHILE):
         stage.model.succeeded(f"meanwhile:{number}")
 
 
