@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ class Summary:
     faults: int = 0
     virtual_seconds: float = 0.0
     failures: list[str] = field(default_factory=list[str])
+    lanes: Counter[str] = field(default_factory=Counter[str])
+    """How many runs of each kind there were."""
+    microseconds: Counter[str] = field(default_factory=Counter[str])
+    """Of a processor, that they took."""
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
@@ -43,7 +48,14 @@ class Summary:
             self.faults + other.faults,
             self.virtual_seconds + other.virtual_seconds,
             self.failures + other.failures,
+            self.lanes + other.lanes,
+            self.microseconds + other.microseconds,
         )
+
+    @property
+    def paces(self) -> str:
+        """Say how many runs of each kind a processor does in a second."""
+        return ", ".join(f"{runs / self.microseconds[kind] * 1e6:,.1f} {kind}s" for kind, runs in self.lanes.items())
 
 
 LONGEST_RUN = 20.0
@@ -195,11 +207,15 @@ def _chunks(lane: Lane, cases: Iterable[Any]) -> Iterator[tuple[Lane, list[Any]]
 
 def _run_chunk(lane: Lane, cases: Iterable[Any]) -> Summary:
     total = Summary()
+    start = time.process_time()
     for case in cases:
         with _watched():
             total += lane(case)
         if total.failures:
             break
+    kind = lane.__name__.replace("_", " ")
+    total.lanes[kind] += total.runs
+    total.microseconds[kind] += int((time.process_time() - start) * 1e6)
     return total
 
 
