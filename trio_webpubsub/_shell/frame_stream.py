@@ -178,7 +178,8 @@ class FrameStream(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: Nothing can be sent any more: a close frame is queued, or the stream is dead.
         """
-        self._check_alive()
+        if self._dead:
+            self._check_alive()
         if self._close_queued:
             raise trio.BrokenResourceError("a close frame was sent")
         self._enqueue(encode_frame(payload, binary=binary, mask_key=self._mask_key()))
@@ -222,8 +223,9 @@ class FrameStream(trio.abc.Stream):
 
     def wake(self) -> None:
         """Let the running, or else the next, `wait_for_work` return."""
-        self._woken = True
-        self._work_came.unpark_all()
+        if not self._woken:
+            self._woken = True
+            self._work_came.unpark_all()
 
     async def wait_for_work(self) -> None:
         """Wait until something is queued, or `wake` was called since the last time that this returned.

@@ -162,9 +162,13 @@ class Core:
         else:
             self._post_credit = POSTS_PER_SCHEDULE_POINT
             await trio.lowlevel.checkpoint()
-        await self._wait_for_writer()
-        self.session.outgoing.post(message)
-        self.wake_writer()
+        outgoing = self.session.outgoing
+        if not self.session.can_post or outgoing.posted_bytes >= MAX_POSTED_BYTES:
+            await self._wait_for_writer()
+        writer_sleeps = not outgoing.posted_bytes  # or it was woken for what is there, and takes this as well
+        outgoing.post(message)
+        if writer_sleeps:
+            self.wake_writer()
 
     async def _wait_for_writer(self) -> None:
         session = self.session

@@ -13,6 +13,7 @@ documentation; where they are silent, what Microsoft's emulator reads and writes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 
 import msgspec
@@ -63,6 +64,18 @@ class _Outgoing(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True
     stream: StreamInfo | wire.StreamStart | None = None
 
 
+class _SendToGroup(msgspec.Struct, tag_field="type", tag="sendToGroup", rename="camel", omit_defaults=True):
+    """What a client writes most. Among the few fields that it can have, it is written in a third of the time."""
+
+    group: str
+    ack_id: int | None = None
+    no_echo: bool = False
+    ttl_seconds: int | None = None
+    metadata: Mapping[str, str] | None = None
+    data_type: str = ""
+    data: str | bytes | Raw | UnsetType = UNSET
+
+
 _encode = msgspec.json.Encoder().encode
 
 _data_decoder: msgspec.json.Decoder[GroupMessage | ServerMessage] = msgspec.json.Decoder(GroupMessage | ServerMessage)
@@ -72,7 +85,8 @@ _decode_ack = msgspec.json.Decoder(wire.Ack).decode
 _decode_stream_ack = msgspec.json.Decoder(wire.StreamAck).decode
 
 
-class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonCodec:
     """The `Codec` of both JSON subprotocols, which differ only in whether messages are given sequence ids."""
 
     subprotocol: str
@@ -87,18 +101,9 @@ class JsonCodec(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: a name holds a lone surrogate.
         """
+        if isinstance(message, wire.SendToGroup):  # nearly all, and a match statement would take half of the time
+            return _group_send(message)
         match message:
-            case wire.SendToGroup(group=group, payload=payload):
-                frame = _Outgoing(
-                    type="sendToGroup",
-                    group=group,
-                    ack_id=message.ack_id,
-                    no_echo=message.no_echo,
-                    ttl_seconds=message.ttl_seconds,
-                    metadata=message.metadata,
-                    data_type=payload.data_type,
-                    data=_written(payload),
-                )
             case wire.SendEvent(event=event, payload=payload):
                 frame = _Outgoing(
                     type="event",
@@ -273,6 +278,21 @@ JSON = JsonCodec(subprotocol="json.webpubsub.azure.v1", reliable=False)
 
 RELIABLE_JSON = JsonCodec(subprotocol="json.reliable.webpubsub.azure.v1", reliable=True)
 """Messages with sequence ids; a lost transport can be replaced."""
+
+
+def _group_send(message: wire.SendToGroup) -> bytes:
+    payload = message.payload
+    return _encode(
+        _SendToGroup(
+            message.group,
+            message.ack_id,
+            message.no_echo,
+            message.ttl_seconds,
+            message.metadata,
+            payload.data_type,
+            _written(payload),
+        )
+    )
 
 
 def _all_begin_alike(frames: list[bytes], text: bytes) -> bool:
