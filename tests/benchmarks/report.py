@@ -124,13 +124,21 @@ def plot_ratios(path: Path, parts: Mapping[str, Sequence[Result]]) -> None:
     ][::-1]
     figure = Figure(figsize=(9, 1 + 0.24 * len(bars)), layout="constrained")
     axes = figure.add_subplot()
-    axes.barh([name for name, _, _ in bars], [ratio for _, ratio, _ in bars], color="#4c78a8")
+    missed = [goal is not None and ratio < goal[0] for _, ratio, goal in bars]
+    colours = ["#f2a65a" if miss else "#4c78a8" for miss in missed]
+    drawn = axes.barh([name for name, _, _ in bars], [ratio for _, ratio, _ in bars], color=colours)
+    axes.bar_label(drawn, [f"{ratio:.3g}" for _, ratio, _ in bars], padding=3, fontsize=7)
     for height, (_, _, goal) in enumerate(bars):
         if goal is not None:
             axes.plot([goal[0]] * 2, [height - 0.4, height + 0.4], color="#e45756")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.1, y=0.01)
     axes.axvline(1, color="black", linewidth=0.5)
-    axes.set_xlabel("times as fast as the peer; the marks are what is to be reached at least")
+    axes.set_xlabel(
+        "times as fast as the peer; the marks are what is to be reached at least, where orange bars end before",
+        fontsize=8,
+    )
     axes.tick_params(labelsize=7)
     figure.savefig(path, metadata={"Date": None})
 
@@ -139,14 +147,21 @@ def plot_growth(path: Path, lines: Sequence[Line]) -> None:
     """Draw how costs grow, on logarithmic scales."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    rows = (len(lines) + 1) // 2
+    figure = Figure(figsize=(9, 3 * rows), layout="constrained")
     for place, (line, points) in enumerate(lines, 1):
-        axes = figure.add_subplot(2, 2, place)
+        axes = figure.add_subplot(rows, 2, place)
         axes.plot(*zip(*points, strict=True), marker="o", color="#4c78a8")
         axes.set_xscale("log")
         axes.set_yscale("log")
         costs = [cost for _, cost in points]
         axes.set_ylim(min(costs) / 3, max(costs) * 3)
+        for axis in axes.xaxis, axes.yaxis:
+            axis.set_major_formatter("{x:,.9g}")
+            axis.set_minor_formatter("")
+        for step, cost in points:
+            axes.annotate(f"{cost:.3g}", (step, cost), (0, 6), textcoords="offset points", ha="center", fontsize=7)
+        axes.tick_params(labelsize=7)
         axes.set_title(line.name, fontsize=9)
         axes.set_xlabel(line.across, fontsize=8)
         axes.set_ylabel(line.up, fontsize=8)
