@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 import trio_websocket
@@ -42,7 +42,7 @@ class Transport(Protocol):
         """Size of what is queued and not yet written."""
         ...
 
-    async def receive_batch(self) -> list[bytes]:
+    def receive_batch(self) -> Awaitable[list[bytes]]:
         """Give all data messages that have come, at least one.
 
         Raises:
@@ -58,11 +58,11 @@ class Transport(Protocol):
         """Make `wait_for_work` return."""
         ...
 
-    async def wait_for_work(self) -> None:
+    def wait_for_work(self) -> Awaitable[None]:
         """Wait until something is queued or `wake` was called."""
         ...
 
-    async def flush(self) -> None:
+    def flush(self) -> Awaitable[None]:
         """Write everything that is queued."""
         ...
 
@@ -97,7 +97,7 @@ class _WebSocketTransport:
     def queued_bytes(self) -> int:
         return self._stream.queued_bytes
 
-    def receive_batch(self) -> Coroutine[Any, Any, list[bytes]]:
+    def receive_batch(self) -> Awaitable[list[bytes]]:
         return self._stream.receive_batch()
 
     def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
@@ -106,10 +106,10 @@ class _WebSocketTransport:
     def wake(self) -> None:
         self._stream.wake()
 
-    def wait_for_work(self) -> Coroutine[Any, Any, None]:
+    def wait_for_work(self) -> Awaitable[None]:
         return self._stream.wait_for_work()
 
-    def flush(self) -> Coroutine[Any, Any, None]:
+    def flush(self) -> Awaitable[None]:
         return self._stream.flush()
 
     async def aclose(self, code: int) -> None:
