@@ -128,7 +128,7 @@ async def test_sending_with_acks_takes_few_task_steps(autojump_clock: MockClock)
                     for _ in range(tasks):
                         nursery.start_soon(send)
             load.cancel_scope.cancel()
-    assert steps.count * 1_000 / (tasks * each) <= 1_300
+    assert steps.count * 1_000 / (tasks * each) <= 1_200
 
 
 async def test_an_idle_client_sleeps(autojump_clock: MockClock) -> None:
