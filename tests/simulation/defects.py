@@ -235,8 +235,8 @@ MUTANTS = [
     Mutant(
         "no deadline for the URL",
         "client/url_source.py",
-        "            with trio.fail_after(seconds):",
-        "            with trio.fail_after(1e9):",
+        "            with trio.move_on_after(seconds) as scope:",
+        "            with trio.move_on_after(1e9) as scope:",
     ),
     Mutant(
         "links are left open",

@@ -54,7 +54,7 @@ REQUEST_TIMEOUT = 5.0
 RETRIES = 2
 RETRY_PAUSE = 8.0
 """Virtual seconds, at most, before a request is sent again."""
-TASKS_OF_A_CLIENT = ("supervisor", "writer", "timer")
+TASKS_OF_A_CLIENT = ("supervisor", "receive loop", "writer", "sequence-ack ticker", "keep-alive")
 
 
 @dataclass(frozen=True)

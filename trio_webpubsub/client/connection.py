@@ -1,4 +1,4 @@
-"""One transport at work: the receive loop, the writer and the timer, a task and a function each."""
+"""One transport at work: receive loop, writer, sequence-ack ticker and keep-alive, a task and a function each."""
 
 from __future__ import annotations
 
@@ -54,10 +54,13 @@ class Connection:
         self._log_payloads = log_payloads
         self._binary = session.binary
         self._proven = False
-        self._timer = trio.CancelScope()
+        self._tick_scope = trio.CancelScope()
+        self._keep_alive_scope = trio.CancelScope()
         self._link_deadline = math.inf
         """When the link must have shown that it carries the session; then, when to look if it still lives."""
         self._flushing_since = math.inf
+        self._ended: TransportEnded | None = None
+        self._over = trio.Event()
         self.busy: bool = False
         """Whether something taken from the session is being written."""
 
@@ -80,10 +83,13 @@ class Connection:
         self._session.transport_opened()
         self._link_deadline = trio.current_time() + proof_timeout
         nursery = self._transport.nursery  # one of our own would cost every idle client more than a kilobyte
+        nursery.start_soon(self._receive, name=f"receive loop {name}")
         nursery.start_soon(self._write, name=f"writer {name}")
-        nursery.start_soon(self._keep_time, name=f"timer {name}")
-        ended = await self._receive()
-        now = trio.current_time()
+        nursery.start_soon(self._tick, name=f"sequence-ack ticker {name}")
+        nursery.start_soon(self._keep_alive, name=f"keep-alive {name}")
+        await self._over.wait()
+        ended, now = self._ended, trio.current_time()
+        assert ended is not None  # the receive loop has said so
         outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
         self._dispatch(outputs)
         if ended.code != ABNORMAL_CLOSURE:
@@ -99,12 +105,14 @@ class Connection:
         """End the transport without a word, which leaves the session to be recovered."""
         await self._transport.abort()
 
-    async def _receive(self) -> TransportEnded:
+    async def _receive(self) -> None:
         while True:
             try:
                 batch = await self._transport.receive_batch()
             except TransportEnded as ended:
-                return ended
+                self._ended = ended
+                self._over.set()
+                return
             for start in range(0, len(batch), AT_ONCE):
                 await self._pass_on(batch[start : start + AT_ONCE])
 
@@ -121,7 +129,7 @@ class Connection:
         if not self._proven and session.proven:
             self._proven = True
             self._check_link(now)
-            self._timer.deadline = self._link_deadline  # later than the proof was due: one wake-up less
+            self._keep_alive_scope.deadline = self._link_deadline  # later than the proof was due: one wake-up less
         if due or not session.idle:  # an ack may have made room, or asked for a new id
             self.wake_writer()
         self._rearm()
@@ -154,14 +162,19 @@ class Connection:
             # The receive loop tells how it ended. If only this direction broke, it has to be told.
             await transport.abort()
 
-    async def _keep_time(self) -> None:
+    async def _tick(self) -> None:
         session = self._session
         while True:
-            with trio.CancelScope(deadline=min(session.next_deadline, self._link_deadline)) as self._timer:
+            with trio.CancelScope(deadline=session.next_deadline) as self._tick_scope:
                 await trio.sleep_forever()
-            now = trio.current_time()
-            self._dispatch(session.handle_timeout(now))
-            if now >= self._link_deadline and not self._check_link(now):
+            self._dispatch(session.handle_timeout(trio.current_time()))
+            self.wake_writer()
+
+    async def _keep_alive(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._link_deadline) as self._keep_alive_scope:
+                await trio.sleep_forever()
+            if not self._check_link(trio.current_time()):
                 break
             self.wake_writer()
         await self._transport.abort()
@@ -181,15 +194,14 @@ class Connection:
         return True
 
     def _rearm(self) -> None:
-        """Make the timer fit what has just happened."""
+        """Make the timers of the ticker and the keep-alive fit what has just happened."""
         session = self._session
         if session.pinged and self._proven:
             deadline = session.keep_alive(self._transport.last_received, trio.current_time())
             if deadline is not None:
-                self._link_deadline = self._timer.deadline = deadline
-        deadline = min(session.next_deadline, self._link_deadline)
-        if deadline < self._timer.deadline:
-            self._timer.deadline = deadline
+                self._link_deadline = self._keep_alive_scope.deadline = deadline
+        if session.next_deadline < self._tick_scope.deadline:
+            self._tick_scope.deadline = session.next_deadline
 
 
 def _log(what: str, messages: Sequence[object]) -> None:
