@@ -24,6 +24,7 @@ class Witness(Protocol):
     @property
     def events(self) -> Iterable[str]:
         """The last of them."""
+        ...
 
 
 def report(

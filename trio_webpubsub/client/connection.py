@@ -59,7 +59,7 @@ class Connection:
         self._link_deadline = math.inf
         """When the link must have shown that it carries the session; then, when to look if it still lives."""
         self._flushing_since = math.inf
-        self._ended: TransportEnded | None = None
+        self._ended: TransportEnded  # as the receive loop says before it sets the event
         self._over = trio.Event()
         self.busy: bool = False
         """Whether something taken from the session is being written."""
@@ -89,7 +89,6 @@ class Connection:
         nursery.start_soon(self._keep_alive, name=f"keep-alive {name}")
         await self._over.wait()
         ended, now = self._ended, trio.current_time()
-        assert ended is not None  # the receive loop has said so
         outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
         self._dispatch(outputs)
         if ended.code != ABNORMAL_CLOSURE:
