@@ -178,7 +178,8 @@ async def _detached(stage: Stage, client: Client) -> SessionTicket:
         for number in range(3, MEANWHILE):
             nursery.start_soon(send, number)  # which gets nowhere
         await trio.sleep(LATENCY)
-        return await client.detach()
+        ticket = await client.detach()
+    return ticket
 
 
 async def _handover(stage: Stage, client: Client) -> None:
