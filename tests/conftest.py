@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import coverage
 import hypothesis
 import pytest
@@ -9,6 +11,10 @@ import pytest
 # The same examples every time, judged by their results and not by how fast the machine is today.
 hypothesis.settings.register_profile("house", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("house")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a shell's background: the programs that tests start would inherit that, and not hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
