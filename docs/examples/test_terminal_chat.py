@@ -62,11 +62,9 @@ async def test_a_break_is_told_and_costs_nothing(
         await ben.keyboard.send("Still there?")
         await trio.sleep(5)
     await trio.sleep(20)
-    assert ann.screen[1:] == [
-        "* The connection is lost...",
-        "* ... and back, with all that was said.",
-        "ben: Still there?",
-    ]
+    assert ann.screen[1] == "* The connection is lost..."
+    # Two tasks write the rest, and either may be the first.
+    assert set(ann.screen[2:]) == {"* ... and back, with all that was said.", "ben: Still there?"}
 
 
 async def test_what_is_lost_is_told(
