@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -77,6 +78,7 @@ def test_wrong_arguments_exit_with_2(arguments: list[str], capfd: pytest.Capture
         ["token", "--conection-string", f"Endpoint=http://localhost;AccessKey={KEY};"],
         ["token", f"--acces-key={KEY}"],
         ["emulator", "--acess-key", KEY],
+        ["--access-key", KEY, "emulator"],
         [f"Endpoint=http://localhost;AccessKey={KEY};Version=1.0;", "token"],
     ],
 )
@@ -85,6 +87,30 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(arguments: list[str], capfd
         main(arguments)
     shown = capfd.readouterr()
     assert KEY not in shown.out + shown.err
+
+
+def test_options_before_the_command_are_told_where_they_belong(capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--hub", "chat", "listen"], ["--hub=chat", "listen"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "options stand behind the command: trio-webpubsub COMMAND --hub ..." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["x", "0", "nan"])
+def test_a_number_that_is_none_is_told_so(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["send", "lobby", "hi", "--rate", text])
+    assert f"{text} is no number above 0" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["emulator"], ["webhook", "--hub", "chat"]])
+def test_a_port_in_use_is_named(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main([*command, "--port", str(port)]) == 1
+    told = f"trio-webpubsub {command[0]}: cannot listen on port {port} of 127.0.0.1: Address already in use\n"
+    assert capfd.readouterr().err == told
 
 
 @pytest.mark.parametrize("arguments", [["listen"], ["send", "lobby", "hi"], ["invoke", "order"], ["token"], ["doctor"]])

@@ -136,6 +136,7 @@ class RawService:
         self.dials = 0
         self.refuse: OSError | None = None
         self.reject: int | None = None
+        self.reason = b""
         self.subprotocol: str | None = RELIABLE
         self._sessions = 0
 
@@ -164,7 +165,8 @@ class RawService:
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(nursery, stream)
             if self.reject is not None:
-                await request.reject(self.reject, extra_headers=[(b"content-length", b"0")])
+                length = [] if self.reason else [(b"content-length", b"0")]
+                await request.reject(self.reject, extra_headers=length, body=self.reason)
                 await stream.aclose()
                 nursery.cancel_scope.cancel()
             else:

@@ -167,6 +167,26 @@ async def test_a_rejected_handshake_tells_the_status(autojump_clock: MockClock, 
     assert caught.value.status == 401
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (b"", "status 429"),
+        (b"The unit\r\n has no room.\n", "status 429: The unit has no room."),
+        (b"\x1b[31m\xffred", "status 429: ?[31m\ufffdred"),
+        (b"x" * 10_000, f"status 429: {'x' * 200}"),
+        (b"<html><title>429</title></html>", "status 429"),
+    ],
+)
+async def test_a_rejected_handshake_tells_the_reason(
+    autojump_clock: MockClock, service: RawService, reason: bytes, told: str
+) -> None:
+    service.reject, service.reason = 429, reason
+    with pytest.raises(ConnectFailed) as caught:
+        async with open_client(URL, connector=service.connector):
+            pytest.fail("there is no room")
+    assert str(caught.value) == f"the service refused the handshake with {told}"
+
+
 async def test_a_service_that_never_answers_is_left_at_the_timeout(
     autojump_clock: MockClock, service: RawService
 ) -> None:

@@ -41,6 +41,21 @@ async def rejected(service: RawService) -> None:
     await live(service)
 
 
+async def rejected_with_the_token_repeated(service: RawService) -> None:
+    service.reject, service.reason = 403, f"{URL} is not accepted".encode()
+    await live(service)
+
+
+async def recovery_rejected_with_the_token_repeated(service: RawService) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live, service)
+        peer = await service.next()
+        await peer.connected("c-1", token="canary/newer")
+        await wait_all_tasks_blocked()
+        service.reject, service.reason = 403, b"canary/newer and canary%2Fnewer are not accepted"
+        peer.cut()
+
+
 async def wrong_subprotocol(service: RawService) -> None:
     service.subprotocol = None
     await live(service)
@@ -183,6 +198,8 @@ CASES: list[Case] = [
     refused,
     tls_failure,
     rejected,
+    rejected_with_the_token_repeated,
+    recovery_rejected_with_the_token_repeated,
     wrong_subprotocol,
     mute,
     lost,

@@ -79,6 +79,28 @@ async def test_payloads_are_logged_only_on_request_and_never_a_token(
         assert "canary" not in caplog.text
 
 
+async def test_answers_are_logged_as_what_the_service_said(
+    autojump_clock: MockClock, service: RawService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_webpubsub")
+    async with (
+        open_client(URL, connector=service.connector, log_payloads=True) as client,
+        trio.open_nursery() as nursery,
+    ):
+        peer = await service.next()
+
+        @nursery.start_soon
+        async def answer() -> None:
+            await peer.send(type="ack", ackId=(await peer.expect("sendToGroup"))["ackId"], success=True)
+            invocation_id = (await peer.expect("invoke"))["invocationId"]
+            await peer.send(type="invokeResponse", invocationId=invocation_id, success=True)
+
+        await client.send_to_group("g", "x")
+        await client.invoke_event("price")
+    assert "received <operation 1: Done(duplicated=False)>" in caplog.messages
+    assert any(each.startswith("received <invocation 1: InvokeResponse(") for each in caplog.messages)
+
+
 async def test_one_call_may_log_its_payload(
     autojump_clock: MockClock, service: RawService, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import trio
 
 from tests.interop.node_peer import NODE_MODULES
+from trio_webpubsub.emulator import open_emulator
 
 PAGES = Path(__file__).parent.parent.parent / "docs" / "migration"
+SNIPPETS = PAGES.parent / "snippets"
 MODULES = {
     "client": (
         "azure.messaging.webpubsubclient",
@@ -87,3 +91,12 @@ def test_every_method_of_the_javascript_client_stands_in_a_table() -> None:
     names = set(names_in("\n".join(file.read_text() for file in files)))
     assert len(names) > 20
     assert names - written("javascript") == set()
+
+
+async def test_the_program_to_move_prints_what_its_page_shows() -> None:
+    program = SNIPPETS / "official" / "client.py"
+    async with open_emulator() as emulator:
+        url = emulator.client_url("chat", user_id="ann")
+        with trio.fail_after(50):
+            ran = await trio.run_process([sys.executable, str(program), url], capture_stdout=True, capture_stderr=True)
+    assert ran.stdout.decode() == (SNIPPETS / "moved.out").read_text()

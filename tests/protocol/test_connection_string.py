@@ -41,6 +41,8 @@ def test_what_is_understood(text: str, endpoint: str) -> None:
         (" ; ;", "has no Endpoint"),
         (KEY, "has no Endpoint"),
         (f"AccessKey={KEY}", "has no Endpoint"),
+        (f' "Endpoint=https://h;AccessKey={KEY};"', "stands in quotes"),
+        (f"'Endpoint=https://h;AccessKey={KEY}'", "stands in quotes"),
         (f"Endpoint= ;AccessKey={KEY}", "has no Endpoint"),
         ("Endpoint=https://h", "has no AccessKey"),
         ("Endpoint=https://h;AccessKey=", "has no AccessKey"),

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from trio_webpubsub.protocol.errors import InvalidPayload
-from trio_webpubsub.protocol.messages import Gap, GroupMessage, ServerMessage
+from trio_webpubsub.protocol.messages import Gap, GroupMessage, InvokeResult, ServerMessage
 
 
 class Order(msgspec.Struct):
@@ -27,6 +27,12 @@ def test_data_that_does_not_fit() -> None:
 def test_data_that_was_never_decoded() -> None:
     with pytest.raises(InvalidPayload, match="too deep"):
         ServerMessage(data_error="too deep", raw=b"[[").decode_as(Order)
+
+
+def test_an_answer_as_a_typed_value() -> None:
+    assert InvokeResult(data={"sku": "x"}, data_type="json").decode_as(Order) == Order("x")
+    with pytest.raises(InvalidPayload, match="sku"):
+        InvokeResult(data={}).decode_as(Order)
 
 
 def test_gaps_add_up() -> None:

@@ -82,6 +82,17 @@ def test_a_refusal_is_the_outcome() -> None:
     assert streams.closed(wire.StreamClosed("s", error), 0) is None
 
 
+def test_a_log_says_how_far_a_stream_has_come() -> None:
+    streams = new_streams()
+    stream = opened(streams)
+    write(streams, stream, "a", "b")
+    assert repr(stream) == "<stream s to group 'g': 0/2, open>"
+    taken(streams)
+    streams.transport_ended()
+    streams.session_lost()
+    assert repr(stream) == "<stream s to group 'g': 0/2, Lost()>"
+
+
 def test_one_name_is_for_one_open_stream() -> None:
     streams = new_streams()
     stream = opened(streams)

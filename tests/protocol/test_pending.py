@@ -69,6 +69,7 @@ def test_an_ack_is_the_outcome() -> None:
     operations.take(0, BUDGET)
     assert operations.acknowledge(ack(1), 1) is operation
     assert operation.outcome == Done()
+    assert repr(operation) == "<operation 1: Done(duplicated=False)>"
     assert operations.acknowledge(ack(1), 1) is None
     assert (len(operations), operations.bytes) == (0, 0)
 

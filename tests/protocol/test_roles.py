@@ -117,6 +117,8 @@ def test_a_role_may_be_written_by_hand(role: str) -> None:
     ("role", "error"),
     [
         ("", ValueError),
+        ("joinLeaveGroup", ValueError),
+        ("sendToGroup.g", ValueError),
         ("webpubsub.sendToGroups.", ValueError),
         ("webpubsub.joinLeaveGroups.******", ValueError),
         (7, TypeError),

@@ -932,6 +932,7 @@ def test_an_invocation_is_answered() -> None:
     assert receive(session, control(response)) == [running]
     assert running.response is not None
     assert running.response.success
+    assert repr(running).startswith("<invocation 1: InvokeResponse(")
     assert receive(session, control(response)) == []
 
 

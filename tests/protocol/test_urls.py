@@ -32,6 +32,12 @@ def test_the_usual_form() -> None:
     )
 
 
+def test_what_others_say_of_it_shows_no_token() -> None:
+    url = ClientUrl.parse(f"ws://h/client/hubs/chat?a=1&ACCESS_TOKEN={SECRET}%2F&access_token=")
+    assert url.conceal(f"1: {SECRET}/ or {SECRET}%2F") == "1: *** or ***"
+    assert ClientUrl.parse("ws://h/client/hubs/chat").conceal("nothing") == "nothing"
+
+
 @pytest.mark.parametrize(
     ("url", "hub"),
     [

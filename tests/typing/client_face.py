@@ -80,6 +80,7 @@ async def sending(client: Client) -> None:
     assert_type(await client.send_event("e", "text"), SendResult)
     assert_type(await client.send_event("e", "text", ack=False), None)
     assert_type(await client.invoke_event("e"), InvokeResult)
+    assert_type((await client.invoke_event("e")).decode_as(Order), Order)
     await client.send_to_group("g", "", data_type="xml")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 

@@ -98,7 +98,10 @@ async def open_resource(options: argparse.Namespace) -> AsyncGenerator[Service]:
 
 def positive(text: str) -> float:
     """Read a number above 0, for argparse."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not (number > 0 and math.isfinite(number)):
         raise argparse.ArgumentTypeError(f"{text} is no number above 0")
     return number
@@ -110,4 +113,4 @@ def full_roles(names: Iterable[str]) -> list[str]:
     Raises:
         ValueError: one is empty.
     """
-    return [f"{ROLE_PREFIX}{check_role(name).removeprefix(ROLE_PREFIX)}" for name in names]
+    return [check_role(name and f"{ROLE_PREFIX}{name.removeprefix(ROLE_PREFIX)}") for name in names]

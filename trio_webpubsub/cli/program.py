@@ -32,6 +32,9 @@ COMMANDS: Mapping[str, str] = {
 NEED_ONLY_THE_CORE: frozenset[str] = frozenset({"demo", "emulator"})
 """All others need the extra ``cli``, even where they show no colours: one rule is easier to remember."""
 
+_BEFORE = frozenset({"-h", "--help", "--version"})
+"""The options that may stand before a command."""
+
 DONE = 0
 FAILED = 1
 """The service, or the network before it, did not do what was asked."""
@@ -92,6 +95,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             raise
         _tell(name, "it needs the extra cli: python -m pip install 'trio-webpubsub[cli]'")
         return USAGE
+    first = arguments[0].partition("=")[0] if arguments else ""
+    if first.startswith("-") and first not in _BEFORE:
+        parser.error(f"options stand behind the command: trio-webpubsub COMMAND {first} ...")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         parsers[name].error(_unknown(unknown))

@@ -23,6 +23,9 @@ from ..errors import ConnectFailed
 from ..protocol.claims import expires_at
 from ..protocol.urls import ClientUrl
 
+_SAID_CHARACTERS = 200
+"""How much of the service's reason for a refusal is passed on."""
+
 
 class Transport(Protocol):
     """What a connection needs of its WebSocket. One task receives, one writes."""
@@ -167,7 +170,7 @@ async def open_transport(
         if opened:
             raise  # out of the block, or a defect
         failure = _handshake_error(group, url)
-        if failure not in leaves(group):
+        if failure not in leaves(group) and not _rejected(failure):
             failure.__cause__ = group
             forget_frames(group)  # those of trio-websocket hold the URL, with the token in it
     finally:
@@ -222,8 +225,8 @@ def _handshake_error(group: BaseExceptionGroup[BaseException], url: ClientUrl) -
         match error:
             case ConnectFailed():
                 return error
-            case trio_websocket.ConnectionRejected(status_code=status):
-                why = _token_trouble(url) if status == 401 else ""
+            case trio_websocket.ConnectionRejected(status_code=status, body=body):
+                why = (_token_trouble(url) if status == 401 else "") or _said(body or b"", url)
                 return ConnectFailed(f"the service refused the handshake with status {status}{why}", status=status)
             case trio.TooSlowError():
                 return ConnectFailed("the service did not answer the handshake in time")
@@ -237,6 +240,20 @@ def _handshake_error(group: BaseExceptionGroup[BaseException], url: ClientUrl) -
             case _:
                 pass
     return ConnectFailed(f"the service's answer to the handshake makes no sense: {type(errors[0]).__name__}")
+
+
+def _rejected(failure: BaseException) -> bool:
+    """Tell whether it says all that its cause would, which has headers and body as well: they may repeat the token."""
+    return isinstance(failure, ConnectFailed) and failure.status is not None
+
+
+def _said(body: bytes, url: ClientUrl) -> str:
+    """Say in one line what the service answered; gateways answer with pages for browsers, which say nothing more."""
+    text = " ".join(url.conceal(body.decode(errors="replace")).split())
+    if not text or text.startswith("<"):
+        return ""
+    text = "".join(each if each.isprintable() else "?" for each in text[:_SAID_CHARACTERS])
+    return f": {text}"
 
 
 def _token_trouble(url: ClientUrl) -> str:

@@ -17,7 +17,7 @@ from .._shell.clock import wall_time
 from .._shell.connector import Connector, connect_tcp
 from .._shell.http import ConnectorTransport
 from .._shell.randomness import ByteSource, system_bytes
-from ..listener import Limits, Listener, Request, Response, check_server_context
+from ..listener import Limits, Listener, Request, Response, check_server_context, open_sockets
 from ..protocol.arguments import check_callable, check_choice, check_flags, check_number, check_several, check_type
 from ..protocol.names import check_access_key, check_count, check_hub, check_text
 from ..protocol.tokens import client_access_token
@@ -286,7 +286,7 @@ async def open_emulator(
     if in_memory:
         port = port or DEFAULT_PORT
     else:
-        sockets = await trio.open_tcp_listeners(port, host=host)
+        sockets = await open_sockets(port, host)
         port = sockets[0].socket.getsockname()[1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     endpoint = f"{'http' if ssl_context is None else 'https'}://{address}"

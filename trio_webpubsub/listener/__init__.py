@@ -1,6 +1,6 @@
 """HTTP and WebSocket on one port, over any trio stream: TCP, TLS or memory."""
 
-from .listener import Listener, check_server_context, open_listeners
+from .listener import Listener, check_server_context, open_listeners, open_sockets
 from .values import Limits, Request, Response
 from .websocket import ServerWebSocket, WebSocketRequest
 
@@ -13,4 +13,5 @@ __all__ = [
     "WebSocketRequest",
     "check_server_context",
     "open_listeners",
+    "open_sockets",
 ]

@@ -49,6 +49,21 @@ def check_server_context(ssl_context: object) -> None:
         raise ValueError("ssl_context is for clients; ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) makes others")
 
 
+async def open_sockets(port: int, host: str | None) -> list[trio.SocketListener]:
+    """Listen on a TCP port, on each address of ``host``.
+
+    Raises:
+        OSError: The port cannot be had; the text says which.
+
+    Cancellation: Nothing is left open.
+    """
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        where = f"port {port}" if host is None else f"port {port} of {host}"
+        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
+
+
 async def open_listeners(
     port: int, *, host: str | None, ssl_context: ssl.SSLContext | None
 ) -> tuple[list[trio.abc.Listener[trio.abc.Stream]], tuple[int, ...]]:
@@ -59,7 +74,7 @@ async def open_listeners(
 
     Cancellation: Nothing is left open.
     """
-    sockets = await trio.open_tcp_listeners(port, host=host)
+    sockets = await open_sockets(port, host)
     ports = tuple(int(listener.socket.getsockname()[1]) for listener in sockets)
     if ssl_context is None:
         return list(sockets), ports

@@ -35,7 +35,11 @@ class ConnectionString:
             TypeError: it is not a ``str``.
         """
         values: dict[str, str] = {}
-        for number, part in enumerate(check_text(text, "connection string").split(";"), 1):
+        if (
+            check_text(text, "connection string").strip().startswith(("'", '"'))
+        ):  # files for Docker keep those of shells
+            raise ValueError(f"the connection string stands in quotes, which do not belong to it: {_FORM}")
+        for number, part in enumerate(text.split(";"), 1):
             if not part.strip():
                 continue
             name, equals, value = part.partition("=")

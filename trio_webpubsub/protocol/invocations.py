@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from . import wire
 from .codec import Codec
@@ -27,8 +27,11 @@ class Invocation:
     response: wire.InvokeResponse | None = None
     timed_out: bool = False
     """Whether it was given up because no response came in time."""
-    wake: Callable[[], None] | None = field(default=None, repr=False)
+    wake: Callable[[], None] | None = None
     """Set by the shell: wakes the caller. The core never calls it."""
+
+    def __repr__(self) -> str:  # as it stands in logs, behind the frame that was sent
+        return f"<invocation {self.invocation_id}: {self.response}>"
 
 
 class Invocations:

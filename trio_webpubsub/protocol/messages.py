@@ -69,10 +69,14 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """
         if self.data_error is not None:
             raise InvalidPayload(self.data_error)
-        try:
-            return msgspec.convert(self.data, type)
-        except msgspec.ValidationError as error:
-            raise InvalidPayload(str(error)) from error
+        return _converted(self.data, type)
+
+
+def _converted(data: Any, type: type[T]) -> T:
+    try:
+        return msgspec.convert(data, type)
+    except msgspec.ValidationError as error:
+        raise InvalidPayload(str(error)) from error
 
 
 class GroupMessage(_Payload, frozen=True, kw_only=True, tag_field="from", tag="group"):
@@ -140,6 +144,14 @@ class InvokeResult(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON value, ``str`` for text, ``bytes`` for binary and protobuf; ``None`` if the answer was empty."""
     data_type: str | None = None
     metadata: Mapping[str, str] | None = None
+
+    def decode_as(self, type: type[T]) -> T:
+        """Give ``data`` as a value of ``type``: a dataclass, ``TypedDict``, msgspec struct, or what else msgspec knows.
+
+        Raises:
+            InvalidPayload: ``data`` does not fit ``type``.
+        """
+        return _converted(self.data, type)
 
 
 class SendResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,7 +63,7 @@ class OutgoingStream:
     hurried: bool = False
     """Whether its end waits for no confirmation."""
     outcome: StreamOutcome | None = None
-    wake: Callable[[], None] | None = field(default=None, repr=False)
+    wake: Callable[[], None] | None = None
     """Set by the shell: wakes who waits for something here. The core never calls it."""
 
     opening_written: int = 0
@@ -85,6 +85,10 @@ class OutgoingStream:
     """How often a link was closed as if a message could not be taken, when an answer was owed to this stream."""
     hold: float = SHORTEST_HOLD
     hold_until: float = -math.inf
+
+    def __repr__(self) -> str:  # as it stands in logs, behind the frames that were sent
+        how = self.state if self.outcome is None else self.outcome
+        return f"<stream {self.stream_id} to group {self.opening.group!r}: {self.acknowledged}/{self.written}, {how}>"
 
     @property
     def stream_id(self) -> str:

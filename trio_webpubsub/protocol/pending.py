@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -86,8 +86,11 @@ class Operation:
     asked_again: bool = False
     """Whether a missing ack has been asked for by writing the frame once more."""
     outcome: Outcome | None = None
-    wake: Callable[[], None] | None = field(default=None, repr=False)
+    wake: Callable[[], None] | None = None
     """Set by the shell: wakes the caller. The core never calls it."""
+
+    def __repr__(self) -> str:  # as it stands in logs, behind the frame that was sent
+        return f"<operation {self.ack_id}: {self.outcome}>"
 
 
 class Notice(bytes):

@@ -7,7 +7,7 @@ on the official emulator.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from .names import check_group, check_text
 
@@ -24,6 +24,7 @@ MAX_STARS = 5
 
 ROLE_PREFIX = "webpubsub."
 _PATTERN_ROLES = ("joinLeaveGroups", "sendToGroups")
+_NAMES = frozenset({*get_args(Permission), *get_args(StatePermission), *_PATTERN_ROLES})
 
 
 class Role:
@@ -87,13 +88,15 @@ def check_role(role: str) -> str:
     """Give ``role`` back if a token may name it; the service passes over roles that it does not know.
 
     Raises:
-        ValueError: it is empty, or names groups by a pattern that the service would not take.
+        ValueError: it is empty, lacks its ``webpubsub.``, or names groups by a pattern that the service would not take.
         TypeError: it is not a ``str``.
     """
     if not check_text(role, "role"):
         raise ValueError("a role cannot be empty")
     name, dot, pattern = role.removeprefix(ROLE_PREFIX).partition(".")
-    if dot and role.startswith(ROLE_PREFIX) and name in _PATTERN_ROLES:
+    if name in _NAMES and not role.startswith(ROLE_PREFIX):
+        raise ValueError(f"the service would pass over the role {role[:300]!r}: it has to begin with {ROLE_PREFIX}")
+    if dot and name in _PATTERN_ROLES:
         GroupPattern(pattern)
     return role
 

@@ -160,6 +160,14 @@ class ClientUrl:
         kept.append(f"awps_reconnection_token={quote(reconnection_token, safe='')}")
         return replace(self, resource=f"{path}?{'&'.join(kept)}", access_token=None)
 
+    def conceal(self, text: str) -> str:
+        """Give what others wrote with ``***`` for the tokens of this URL, as they are and as they stand in it."""
+        for parameter in self.resource.partition("?")[2].split("&"):
+            token = parameter.partition("=")[2]
+            if token and _parameter_name(parameter) in _SECRET_PARAMETERS:
+                text = text.replace(token, "***").replace(unquote(token), "***")
+        return text
+
     def without_tokens(self) -> str:
         """The URL as text, without what belongs to one session."""
         path, kept = self._kept()
