@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -9,7 +10,7 @@ import pytest
 import trio
 import trustme
 
-from trio_webpubsub._shell.connector import connect_tcp
+from trio_webpubsub._shell.connector import connect_tcp, reason_of
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -121,3 +122,25 @@ async def test_a_cancelled_handshake_leaves_nothing_open(nursery: trio.Nursery, 
         await begun.wait()
         inner.cancel_scope.cancel()
     await ended.wait()
+
+
+async def test_why_nobody_could_be_reached_is_told_in_the_words_of_the_system() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(OSError, match="all attempts") as caught:
+        await connect_tcp("127.0.0.1", port, None)
+    assert reason_of(caught.value) == "Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(113, "No route to host"), "No route to host"),
+        (OSError("the proxy refused"), "the proxy refused"),
+        (trio.BrokenResourceError("it broke"), "it broke"),
+    ],
+)
+def test_other_errors_speak_for_themselves(error: OSError | trio.BrokenResourceError, reason: str) -> None:
+    assert reason_of(error) == reason
+    error.__cause__ = ExceptionGroup("", [ValueError(1)])
+    assert reason_of(error) == reason

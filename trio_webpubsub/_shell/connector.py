@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from typing import Protocol
+from typing import Protocol, cast
 
 import trio
 
+from .groups import leaves
 from .tls_stream import TlsStream
 
 
@@ -28,6 +30,15 @@ async def connect_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None, 
     """The `Connector` for real networks."""
     stream = await trio.open_tcp_stream(host, port)
     return stream if ssl_context is None else await start_tls(stream, host, ssl_context)
+
+
+def reason_of(error: OSError | trio.BrokenResourceError) -> str:
+    """Say why there is no connection, in the system's words where trio groups what went wrong with each address."""
+    if isinstance(error.__cause__, BaseExceptionGroup):
+        first = next(leaves(cast("BaseExceptionGroup[BaseException]", error.__cause__)))
+        if isinstance(first, OSError) and first.errno:
+            return os.strerror(first.errno)
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 async def start_tls(stream: trio.abc.Stream, host: str, ssl_context: ssl.SSLContext) -> trio.abc.Stream:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 import trio
 
-from .connector import Connector, connect_tcp
+from .connector import Connector, connect_tcp, reason_of
 from .http_connection import HttpConnection, limit
 
 _PORTS = {"http": 80, "https": 443}
@@ -125,7 +125,7 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
             try:
                 stream = await self._connector(origin.host, origin.port, self._tls(origin))
             except (OSError, trio.BrokenResourceError) as error:
-                raise httpx.ConnectError(f"no connection to {origin}: {error}") from error
+                raise httpx.ConnectError(f"no connection to {origin}: {reason_of(error)}") from error
         return _Connection(origin, stream, HttpConnection(stream))
 
     def _tls(self, origin: _Origin) -> ssl.SSLContext | None:

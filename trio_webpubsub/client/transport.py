@@ -16,7 +16,7 @@ import trio
 import trio_websocket
 
 from .._shell.clock import wall_time
-from .._shell.connector import Connector
+from .._shell.connector import Connector, reason_of
 from .._shell.frame_stream import FrameStream, TransportEnded
 from .._shell.groups import forget_frames, leaves
 from ..errors import ConnectFailed
@@ -194,7 +194,7 @@ async def _dial(
         reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason or str(error)
         raise ConnectFailed(f"TLS with {url.host} failed: {reason}") from error
     except OSError as error:
-        raise ConnectFailed(f"no connection to {url.host}:{url.port}: {_reason(error)}") from error
+        raise ConnectFailed(f"no connection to {url.host}:{url.port}: {reason_of(error)}") from error
     except trio.TooSlowError as error:
         raise ConnectFailed(f"no connection to {url.host}:{url.port} in time") from error
     except ConnectFailed:
@@ -207,12 +207,6 @@ def _checked(stream: object) -> trio.abc.Stream:
     if not isinstance(stream, trio.abc.Stream):
         raise ConnectFailed(f"the connector gave {type(stream).__name__!r}, which is no stream")
     return stream
-
-
-def _reason(error: OSError) -> str:
-    """Say why: trio wraps what went wrong with each address of a host."""
-    cause = error.__cause__ and next(leaves(error.__cause__))
-    return (isinstance(cause, OSError) and cause.strerror) or error.strerror or str(error)
 
 
 def _handshake_error(group: BaseExceptionGroup[BaseException], url: ClientUrl) -> BaseException:
