@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Protocol, cast
+from typing import Protocol
 
 import trio
 
@@ -34,10 +34,10 @@ async def connect_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None, 
 
 def reason_of(error: OSError | trio.BrokenResourceError) -> str:
     """Say why there is no connection, in the system's words where trio groups what went wrong with each address."""
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        first = next(leaves(cast("BaseExceptionGroup[BaseException]", error.__cause__)))
-        if isinstance(first, OSError) and first.errno:
-            return os.strerror(first.errno)
+    cause = error.__cause__
+    first = cause and next(leaves(cause))
+    if first is not cause and isinstance(first, OSError) and first.errno:
+        return os.strerror(first.errno)
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 

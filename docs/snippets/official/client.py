@@ -2,12 +2,12 @@ import sys
 from threading import Event
 
 from azure.messaging.webpubsubclient import WebPubSubClient
-from azure.messaging.webpubsubclient.models import CallbackType, OnGroupDataMessageArgs, WebPubSubDataType
+from azure.messaging.webpubsubclient.models import CallbackType, WebPubSubDataType
 
 heard = Event()
 
 
-def on_group_message(message: OnGroupDataMessageArgs) -> None:
+def on_group_message(message):
     print(message.from_user_id, "says", message.data)
     heard.set()
 
