@@ -42,7 +42,7 @@ class TlsStream(trio.abc.Stream):
         self._broken = False
         self._is_reading = False
         self._was_read = trio.lowlevel.ParkingLot()
-        self._flushing = trio.Lock()
+        self._sending = trio.Lock()
         self._one_receiver = _One("another task is receiving from this stream")
         self._one_sender = _One("another task is sending over this stream")
 
@@ -105,7 +105,7 @@ class TlsStream(trio.abc.Stream):
         """
         with self._one_sender:
             self._check()
-            async with self._flushing:
+            async with self._sending:
                 await self._carrier.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
@@ -147,9 +147,9 @@ class TlsStream(trio.abc.Stream):
             except ssl.SSLError as error:
                 self._broken = True
                 raise trio.BrokenResourceError("TLS failed") from error
-            if self._outgoing.pending:
+            if to_send := self._outgoing.read():  # before another task runs, which would wait for this one's sending
                 yielded = True
-                await self._flush()
+                await self._send_carrier(to_send)
             elif not done:
                 yielded = True
                 await self._read_carrier()
@@ -159,14 +159,15 @@ class TlsStream(trio.abc.Stream):
                 return done[0]
             self._check()
 
-    async def _flush(self) -> None:
-        """Send what TLS has to say. Receiving may make it say something, so this can be called by two tasks."""
-        async with self._flushing:
-            try:
-                await self._carrier.send_all(self._outgoing.read())
-            except BaseException:
-                self._broken = True  # a part of a record is on its way, or nobody knows
-                raise
+    async def _send_carrier(self, records: bytes) -> None:
+        """Send records in their turn, for which a lock is fair enough. Receiving may make some too, in a new handshake."""
+        try:
+            async with self._sending:
+                self._check()
+                await self._carrier.send_all(records)
+        except BaseException:
+            self._broken = True  # some are lost, or a part of one is on its way, or nobody knows
+            raise
 
     async def _read_carrier(self) -> None:
         """Read once, or wait for another task that does. A sender reads only where keys are being changed."""
