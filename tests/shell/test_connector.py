@@ -144,3 +144,16 @@ def test_other_errors_speak_for_themselves(error: OSError | trio.BrokenResourceE
     assert reason_of(error) == reason
     error.__cause__ = ExceptionGroup("", [ValueError(1)])
     assert reason_of(error) == reason
+
+
+async def test_a_context_for_servers_leaves_nothing_open(nursery: trio.Nursery) -> None:
+    ended = trio.Event()
+
+    async def wait_for_the_end(stream: trio.SocketStream) -> None:
+        assert await stream.receive_some() == b""
+        ended.set()
+
+    port = await listen(nursery, wait_for_the_end)
+    with pytest.raises(ssl.SSLError):
+        await connect_tcp("127.0.0.1", port, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    await ended.wait()

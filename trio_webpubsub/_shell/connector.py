@@ -49,16 +49,16 @@ async def start_tls(stream: trio.abc.Stream, host: str, ssl_context: ssl.SSLCont
 
     Cancellation: the stream is closed.
     """
-    secure = TlsStream(stream, ssl_context, host)
     try:
+        secure = TlsStream(stream, ssl_context, host)  # which refuses a server's context
         # Done here, so that a bad certificate shows as what it is and not as a stream that broke.
         await secure.do_handshake()
     except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(secure)
+        await trio.aclose_forcefully(stream)
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
         raise ConnectionError("the connection broke during the TLS handshake") from error
     except BaseException:
-        await trio.aclose_forcefully(secure)
+        await trio.aclose_forcefully(stream)
         raise
     return secure
