@@ -74,6 +74,31 @@ async def test_a_peer_that_sends_but_does_not_read_is_left(autojump_clock: MockC
         nursery.cancel_scope.cancel()
 
 
+class AtTheEndOfReceiving(trio.abc.Instrument):
+    """Notes the client's state in the step in which its receive loop ends."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.states: list[str] = []
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        if task.name.startswith("receive loop"):
+            self.states.append(self._client.state)
+
+
+async def test_a_lost_link_is_known_before_any_other_task_runs(autojump_clock: MockClock, service: RawService) -> None:
+    async with open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+        noted = AtTheEndOfReceiving(client)
+        trio.lowlevel.add_instrument(noted)
+        try:
+            peer.cut()
+            await service.recover()
+        finally:
+            trio.lowlevel.remove_instrument(noted)
+    assert noted.states == ["recovering"]
+
+
 async def test_keep_alive_can_be_switched_off(autojump_clock: MockClock, service: RawService) -> None:
     async with open_client(URL, connector=service.connector, keep_alive_interval=math.inf):
         peer = await service.next()

@@ -88,9 +88,7 @@ class Connection:
         nursery.start_soon(self._tick, name=f"sequence-ack ticker {name}")
         nursery.start_soon(self._keep_alive, name=f"keep-alive {name}")
         await self._over.wait()
-        ended, now = self._ended, trio.current_time()
-        outputs = self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation)
-        self._dispatch(outputs)
+        ended = self._ended
         if ended.code != ABNORMAL_CLOSURE:
             with trio.move_on_after(LAST_WORDS):
                 await self._transport.finish()
@@ -109,11 +107,17 @@ class Connection:
             try:
                 batch = await self._transport.receive_batch()
             except TransportEnded as ended:
-                self._ended = ended
-                self._over.set()
+                self._end(ended)
                 return
             for start in range(0, len(batch), AT_ONCE):
                 await self._pass_on(batch[start : start + AT_ONCE])
+
+    def _end(self, ended: TransportEnded) -> None:
+        """Tell of the end before another task runs, which would write more, or take it for a link that works."""
+        now = trio.current_time()
+        self._dispatch(self._session.transport_ended(ended.code, ended.reason, now, violation=ended.violation))
+        self._ended = ended
+        self._over.set()
 
     async def _pass_on(self, batch: list[bytes]) -> None:
         session, router, now = self._session, self._router, trio.current_time()
