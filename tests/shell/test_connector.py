@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import trio
 import trustme
 
-from trio_webpubsub._shell.connector import connect_tcp, reason_of
+from trio_webpubsub._shell.connector import connect_tcp, default_ssl_context, reason_of
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -157,3 +158,16 @@ async def test_a_context_for_servers_leaves_nothing_open(nursery: trio.Nursery) 
     with pytest.raises(ssl.SSLError):
         await connect_tcp("127.0.0.1", port, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     await ended.wait()
+
+
+def test_the_systems_certificates_are_read_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
+) -> None:
+    systems = default_ssl_context()
+    assert default_ssl_context() is systems
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    others = default_ssl_context()
+    assert others.get_ca_certs(binary_form=True) != systems.get_ca_certs(binary_form=True)
+    assert others.verify_mode is ssl.CERT_REQUIRED
+    assert others.check_hostname

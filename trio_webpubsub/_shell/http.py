@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 import trio
 
-from .connector import Connector, connect_tcp, reason_of
+from .connector import Connector, connect_tcp, default_ssl_context, reason_of
 from .http_connection import HttpConnection, limit
 
 _PORTS = {"http": 80, "https": 443}
@@ -131,9 +131,7 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
     def _tls(self, origin: _Origin) -> ssl.SSLContext | None:
         if origin.scheme != "https":
             return None
-        if self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-        return self._ssl_context
+        return self._ssl_context or default_ssl_context()
 
     def _take_idle(self, origin: _Origin) -> _Connection | None:
         for index in reversed(range(len(self._idle))):

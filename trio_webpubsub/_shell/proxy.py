@@ -11,7 +11,7 @@ import trio
 
 from ..protocol.names import check_text
 from ..protocol.urls import is_loopback
-from .connector import Connector, connect_tcp, start_tls
+from .connector import Connector, connect_tcp, default_ssl_context, start_tls
 
 MAX_ANSWER = 16 * 1024
 """Bytes of the largest answer head that is read from a proxy."""
@@ -70,7 +70,7 @@ class ProxyConnector:
 
         Cancellation: nothing is left open.
         """
-        proxy_context = ssl.create_default_context() if self._proxy.secure else None
+        proxy_context = default_ssl_context() if self._proxy.secure else None
         stream = await self._through(self._proxy.host, self._proxy.port, proxy_context)
         try:
             await self._open_tunnel(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

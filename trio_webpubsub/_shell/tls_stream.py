@@ -160,7 +160,7 @@ class TlsStream(trio.abc.Stream):
             self._check()
 
     async def _send_carrier(self, records: bytes) -> None:
-        """Send records in their turn, for which a lock is fair enough. Receiving may make some too, in a new handshake."""
+        """Send records in their turn: a lock is fair. Receiving may make some too, in a new handshake."""
         try:
             async with self._sending:
                 self._check()

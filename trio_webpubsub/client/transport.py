@@ -16,7 +16,7 @@ import trio
 import trio_websocket
 
 from .._shell.clock import wall_time
-from .._shell.connector import Connector, reason_of
+from .._shell.connector import Connector, default_ssl_context, reason_of
 from .._shell.frame_stream import FrameStream, TransportEnded
 from .._shell.groups import forget_frames, leaves
 from ..errors import ConnectFailed
@@ -185,7 +185,7 @@ async def _dial(
     try:
         with trio.fail_at(deadline):
             if url.secure and ssl_context is None:
-                ssl_context = ssl.create_default_context()
+                ssl_context = default_ssl_context()
             connecting = connector(url.host, url.port, ssl_context if url.secure else None)
             if not inspect.isawaitable(connecting):
                 raise ConnectFailed(f"the connector is not async: it gave {type(connecting).__name__!r}")
