@@ -258,15 +258,18 @@ async def test_sending_during_the_handshake_waits_for_it() -> None:
 @both
 async def test_receiving_does_not_wait_for_what_another_task_sends(make: MakeClient) -> None:
     tries = 50  # the order of two tasks within a scheduler pass is drawn by lot
-    async with talking(make) as (client, server, pair):
-        await server.send_all(b"x" * 1_000 * tries)
-        assert await client.receive_some(1) == b"x"
-        for _ in range(tries):
-            takes_more = trio.Event()
-            pair[0].send_stream.send_all_hook = takes_more.wait
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(client.send_all, b"slow")
-                with trio.fail_after(1):
-                    for _ in range(10):
-                        assert await client.receive_some(1) == b"x"
-                takes_more.set()
+    to_server, from_client = trio.testing.memory_stream_one_way_pair()
+    to_client, from_server = trio.testing.memory_stream_one_way_pair()
+    pair = trio.StapledStream(to_server, from_server), trio.StapledStream(to_client, from_client)
+    client, server = await connected(pair, make)
+    await server.send_all(b"x" * 1_000 * tries)
+    assert await client.receive_some(1) == b"x"
+    for _ in range(tries):
+        takes_more = trio.Event()
+        to_server.send_all_hook = takes_more.wait
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, b"slow")
+            with trio.fail_after(1):
+                for _ in range(10):
+                    assert await client.receive_some(1) == b"x"
+            takes_more.set()
