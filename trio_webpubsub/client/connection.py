@@ -131,8 +131,7 @@ class Connection:
         self._dispatch(outputs)
         if not self._proven and session.proven:
             self._proven = True
-            self._check_link(now)
-            self._keep_alive_scope.deadline = self._link_deadline  # later than the proof was due: one wake-up less
+            self._link_deadline = self._keep_alive_scope.deadline = now  # from here on it looks for signs of life
         if due or not session.idle:  # an ack may have made room, or asked for a new id
             self.wake_writer()
         self._rearm()
