@@ -141,7 +141,7 @@ class FrameReader:
         size = len(data)
         while size - position >= 2:
             if plain is not None and not mask_bit:
-                # Nearly all that a client gets is whole messages of ASCII text below 64 KiB.
+                # Nearly all that a client gets is whole messages of text below 64 KiB.
                 while size - position >= 4:
                     head, length = _two_words(data, position)
                     if head == _MEDIUM_TEXT and length > 125:
@@ -153,8 +153,10 @@ class FrameReader:
                         break
                     end = start + length
                     payload = data[start:end]
-                    if end > size or length > max_message_size or not payload.isascii():
+                    if end > size or length > max_message_size:
                         break
+                    if not payload.isascii():
+                        _check_text(payload)
                     append(payload)
                     position = end
                 if size - position < 2:
@@ -191,7 +193,7 @@ class FrameReader:
                 payload = apply_mask(payload, data[start - 4 : start])
             if first == plain:
                 if not payload.isascii():
-                    _check_text(_utf8(), payload, final=True)
+                    _check_text(payload)
                 append(payload)
             elif first < _FIRST_CONTROL:
                 self._add_fragment(first, payload, messages)
@@ -234,16 +236,20 @@ class FrameReader:
             self._fragments_text = _utf8() if opcode == _TEXT else None
         self._fragments += payload
         if self._fragments_text is not None:
-            _check_text(self._fragments_text, payload, final=final)
+            _check_text(payload, self._fragments_text, final=final)
         if final:
             message = BinaryMessage if self._fragments_text is None else bytes
             messages.append(message(self._fragments))
             self._fragments = self._fragments_text = None
 
 
-def _check_text(decoder: codecs.IncrementalDecoder, text: bytes, *, final: bool) -> None:
+def _check_text(text: bytes, decoder: codecs.IncrementalDecoder | None = None, *, final: bool = True) -> None:
+    """Check a whole text; or, with the decoder of the parts before, one part of it."""
     try:
-        decoder.decode(text, final)
+        if decoder is None:
+            text.decode()
+        else:
+            decoder.decode(text, final)
     except UnicodeDecodeError:
         valid = False
     else:
@@ -259,5 +265,5 @@ def _read_close(payload: bytes) -> CloseFrame:
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or code not in _CLOSE_CODES:
         raise ProtocolViolation(1002, "a close frame without a legal code")
-    _check_text(_utf8(), payload[2:], final=True)
+    _check_text(payload[2:])
     return CloseFrame(code, payload[2:].decode())
