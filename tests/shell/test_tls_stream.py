@@ -273,3 +273,24 @@ async def test_receiving_does_not_wait_for_what_another_task_sends(make: MakeCli
                 for _ in range(10):
                     assert await client.receive_some(1) == b"x"
             takes_more.set()
+
+
+@both
+async def test_a_failed_send_takes_nothing_from_who_is_receiving(make: MakeClient) -> None:
+    to_server, from_client = trio.testing.memory_stream_one_way_pair()
+    to_client, from_server = trio.testing.memory_stream_one_way_pair()
+    pair = trio.StapledStream(to_server, from_server), trio.StapledStream(to_client, from_client)
+    client, server = await connected(pair, make)
+    came = bytearray()
+
+    async def receive() -> None:
+        came.extend(await client.receive_some())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await from_client.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"x")
+        await server.send_all(b"why it was closed")
+    assert came == b"why it was closed"

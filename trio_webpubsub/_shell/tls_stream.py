@@ -157,7 +157,6 @@ class TlsStream(trio.abc.Stream):
                 if not yielded:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return done[0]
-            self._check()
 
     async def _send_carrier(self, records: bytes) -> None:
         """Send records in their turn: a lock is fair. Receiving may make some too, in a new handshake."""
