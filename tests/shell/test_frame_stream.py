@@ -425,6 +425,13 @@ async def test_a_rejection_is_seen_with_its_body(pieces: int, autojump_clock: Mo
     assert (error.status_code, error.body) == (401, b"go\r\n\r\na")
 
 
+async def test_a_rejection_without_end_is_not_kept(autojump_clock: MockClock) -> None:
+    answer = b"HTTP/1.1 500 Oops\r\n\r\n" + bytes(80_000)
+    error = await answered_with(answer, pieces=4_096, end=lambda _: None)
+    assert isinstance(error, TransportEnded)
+    assert error.reason == "the service refused the handshake, and gave too long an answer"
+
+
 @pytest.mark.parametrize("end", [MemoryStream.close, MemoryStream.abort])
 @pytest.mark.parametrize(
     ("answer", "reason"),

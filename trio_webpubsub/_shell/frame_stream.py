@@ -34,6 +34,8 @@ _MESSAGES_AT_ONCE = 512
 """So many messages are wanted of one read where much is coming, since a read costs as much as some dozen of them."""
 _CONTROL_LIMIT = 16_384
 """Bytes of control frames that may wait for trio-websocket before the receive loop waits too."""
+_LONGEST_REFUSAL = 65_536
+"""So much of the body of an answer that refuses the handshake is taken."""
 _REPLY_LIMIT = 262_144
 """Queued bytes above which trio-websocket waits: or a flood of pings, whose answers nobody reads, would fill memory."""
 
@@ -100,6 +102,8 @@ class FrameStream(trio.abc.Stream):
         """The head of the handshake went by: what comes next is frames."""
         self._rejected = False
         """It went by, and was no 101: what comes next is the body of that answer."""
+        self._refusal = 0
+        """Bytes of that body so far."""
         self._head = bytearray()
         """What went by of the head so far."""
         self._early = head
@@ -381,6 +385,9 @@ class FrameStream(trio.abc.Stream):
             reason = f"the connection ended during the handshake{answered}"
             raise TransportEnded(_ABNORMAL, reason) from self._broken_by
         if self._rejected:
+            self._refusal += len(data)
+            if self._refusal > _LONGEST_REFUSAL:  # trio-websocket would keep all of it
+                raise TransportEnded(_ABNORMAL, "the service refused the handshake, and gave too long an answer")
             return data
         before = len(self._head)
         self._head += data
