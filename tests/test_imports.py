@@ -13,7 +13,7 @@ import trio_webpubsub
 PACKAGE = trio_webpubsub.__name__
 
 OTHERS = (
-    *("asyncio", "concurrent.futures", "logging.handlers", "multiprocessing", "urllib.request", "rich"),
+    *("asyncio", "concurrent.futures", "logging.handlers", "multiprocessing", "urllib.request", "rich.console"),
     *("trio", "trio.testing", "trio_websocket", "wsproto", "h11", "httpx", "httpcore", "jwt", "msgspec"),
     *("google.protobuf.any_pb2", "opentelemetry.trace", "opentelemetry.propagate", "trustme", "websockets"),
     *("pytest", "pytest_trio"),
