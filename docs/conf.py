@@ -6,7 +6,6 @@ import importlib
 import os
 import pkgutil
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -93,12 +92,6 @@ def shorten_names(
     return tuple(text and re.sub(r"\btrio_webpubsub(?:\.\w+)*\.(\w+)", public, text) for text in (signature, returned))
 
 
-def leave_out_figures(app: Sphinx, page: str, source: list[str]) -> None:
-    """Show figures only where they were measured: by ``nox -s bench -- --write docs/topics``."""
-    if page == "topics/speed" and not Path(app.srcdir, "topics", "speed_table.rst").exists():
-        source[0] = source[0].partition("\n.. The figures:")[0]
-
-
 class CommandHelp(SphinxDirective):
     """``.. command:: listen`` shows what ``trio-webpubsub listen --help`` says."""
 
@@ -114,7 +107,6 @@ class CommandHelp(SphinxDirective):
 def setup(app: Sphinx) -> None:
     """Hook these in; Sphinx calls this."""
     app.add_directive("command", CommandHelp)
-    app.connect("source-read", leave_out_figures)
     app.connect("autodoc-process-docstring", read_google_style)
     app.connect("autodoc-process-signature", shorten_names)
     app.connect("missing-reference", link_to_the_public_place)

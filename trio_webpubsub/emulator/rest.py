@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import unquote
 
 import trio
@@ -115,7 +116,7 @@ class RestApi:
         await trio.lowlevel.checkpoint()
         now = wall_time()
         response = self.answer(request, now=now, hub_now=trio.current_time())
-        return replace(response, headers=[*response.headers, ("date", formatdate(now, usegmt=True))])
+        return replace(response, headers=[*response.headers, ("date", _date(int(now)))])
 
     def answer(self, request: Request, *, now: float, hub_now: float = 0.0) -> Response:
         """Do the same at once; ``now`` is in seconds since 1970, ``hub_now`` on the hubs' clock."""
@@ -216,3 +217,9 @@ def _parameters(request: Request) -> Parameters:
     if version is not None and version not in _API_VERSIONS:
         raise bad(f"The api-version is none of {', '.join(sorted(_API_VERSIONS))}.", target="api-version")
     return parameters
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """Write a time as HTTP does; thousands of answers in a second have the same."""
+    return formatdate(second, usegmt=True)
