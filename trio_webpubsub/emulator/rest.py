@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from urllib.parse import unquote
@@ -116,7 +116,8 @@ class RestApi:
         await trio.lowlevel.checkpoint()
         now = wall_time()
         response = self.answer(request, now=now, hub_now=trio.current_time())
-        return replace(response, headers=[*response.headers, ("date", _date(int(now)))])
+        headers = [*response.headers, ("date", _date(int(now)))]
+        return Response(status=response.status, headers=headers, body=response.body)
 
     def answer(self, request: Request, *, now: float, hub_now: float = 0.0) -> Response:
         """Do the same at once; ``now`` is in seconds since 1970, ``hub_now`` on the hubs' clock."""
