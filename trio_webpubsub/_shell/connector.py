@@ -76,7 +76,7 @@ async def start_tls(stream: trio.abc.Stream, host: str, ssl_context: ssl.SSLCont
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
         raise ConnectionError("the connection broke during the TLS handshake") from error
-    except BaseException:
+    except BaseException:  # cancellation too: nobody else knows of this stream
         await trio.aclose_forcefully(stream)
         raise
     return secure

@@ -74,7 +74,7 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
                 raise trio.ClosedResourceError("this transport was closed")
             connection = await self._connect(request.url, timeouts.get("connect"))
             head = await connection.http.send(request)
-        except BaseException:
+        except BaseException:  # cancellation too: the slot is wanted by others, and the exchange is half done
             self._slots.release()
             if connection is not None:
                 await trio.aclose_forcefully(connection.stream)

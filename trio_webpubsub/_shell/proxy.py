@@ -74,7 +74,7 @@ class ProxyConnector:
         stream = await self._through(self._proxy.host, self._proxy.port, proxy_context)
         try:
             await self._open_tunnel(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        except BaseException:
+        except BaseException:  # cancellation too: nobody else knows of this stream
             await trio.aclose_forcefully(stream)
             raise
         return stream if ssl_context is None else await start_tls(stream, host, ssl_context)

@@ -56,7 +56,7 @@ class TlsStream(trio.abc.Stream):
         """
         try:
             await self._do(self._tls.do_handshake)
-        except BaseException:
+        except BaseException:  # cancellation too: half a handshake cannot be gone on with
             self._broken = True
             raise
 

@@ -102,7 +102,7 @@ class Core:
 
         try:
             await self.perform(start)
-        except BaseException:
+        except BaseException:  # cancellation too: the route would stay for ever
             if operation is not None:
                 refused = isinstance(operation.outcome, Refused)
                 self._drop_route(group, key, route, also, maybe_joined=operation.writes > 0 and not refused)

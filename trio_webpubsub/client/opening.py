@@ -222,7 +222,7 @@ async def _running(core: Core, hub: str, close_timeout: float) -> AsyncGenerator
             try:
                 await core.wait_ready()
                 yield
-            except BaseException as error:
+            except BaseException as error:  # whatever ends the block early, cancellation too, is not kept waiting
                 block_error = error
                 raise
             finally:

@@ -63,7 +63,7 @@ class _Sending:
         try:
             while self.stream.state == "opening":
                 await self.wait_for_change()
-        except BaseException:
+        except BaseException:  # refused, or cancelled: then the service has still to hear of it
             self.end(wire.StreamEndError("the sender went away", "Cancelled"))
             raise
         self.raise_if_over()
@@ -204,7 +204,7 @@ async def running_stream(
     await sending.wait_open()
     try:
         yield GroupStreamWriter(sending)
-    except BaseException as error:
+    except BaseException as error:  # whatever ends the block, the readers are told which way
         sending.end(_reason(error))
         with trio.move_on_after(GOODBYE, shield=True):
             await sending.wait_over()  # how it ended says less than what the block raised

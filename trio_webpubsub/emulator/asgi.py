@@ -44,7 +44,7 @@ class AppTransport(httpx.AsyncBaseTransport):
         self._nursery.start_soon(self._run, exchange, scope, name="event handler's app")
         try:
             await exchange.answered.wait()
-        except BaseException:
+        except BaseException:  # it can only be cancellation, which the app shall feel
             scope.cancel()
             raise
         return httpx.Response(exchange.status, headers=exchange.headers, stream=_Body(bytes(exchange.body)))

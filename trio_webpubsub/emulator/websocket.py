@@ -125,7 +125,7 @@ class Clients:
             link = opening.link(await request.accept(subprotocol=opening.subprotocol))
             self._switchboard.links[transport] = link
             self._switchboard.perform(hub, opening.opened())
-        except BaseException:
+        except BaseException:  # cancellation too: the hub has heard of this transport
             self._switchboard.end_transport(hub, transport, None)
             raise
         return _Client(hub, link, opening.connection_id, f"{handshake.hub}: the WebSocket of {opening.connection_id!r}")

@@ -88,7 +88,7 @@ class Outgoing:
         try:
             message = msgspec.structs.replace(message, invocation_id=invocation.invocation_id)
             invocation.frame = Notice(self._pending.encode(message))
-        except BaseException:
+        except BaseException:  # whatever the encoder finds wrong, nobody waits for an answer
             self._invocations.withdraw(invocation)
             raise
         self._pending.post(invocation.frame)

@@ -88,7 +88,7 @@ def _current(span: trace.Span) -> Generator[None]:
             span.set_attribute("error.type", str(error.status_code or type(error).__qualname__))
             span.set_status(trace.StatusCode.ERROR, None if error.status_code else str(error))
             raise
-        except Exception as error:
+        except Exception as error:  # a span tells every failure, and keeps none
             span.set_attribute("error.type", type(error).__qualname__)
             span.set_status(trace.StatusCode.ERROR)
             raise
