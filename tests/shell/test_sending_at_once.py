@@ -23,9 +23,8 @@ class Network:
         self.broken = False
         self.at_once: list[bytes] = []
         self.writers = 0
-        self.stream = FrameStream(
-            near, client=False, max_message_size=1_000, try_send=self.try_send, start_writer=self.start_writer
-        )
+        self.stream = FrameStream(near, client=False, max_message_size=1_000, try_send=self.try_send)
+        self.stream.start_writer = self.start_writer
 
     def try_send(self, data: bytes) -> int:
         if self.broken:

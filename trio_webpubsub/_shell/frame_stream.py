@@ -13,7 +13,7 @@ while it sends one leaves half a frame on the wire. So a `FrameStream` has two f
 
 Where the real stream can send something at once, without waiting, `FrameStream.push` does so, and the writer is only
 called for what the network did not take. That is how a server gets a message out to thousands without a task switch,
-and often without a writer, for each.
+and often without a writer, for each; and how a client saves one for whoever sends alone.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ class FrameStream(trio.abc.Stream):
         head: Bytes that were read from ``inner`` already; they count as if they came first.
         try_send: Sends as much as ``inner`` takes without waiting, and gives how many bytes that were; raises what its
             ``send_all`` does. By default it takes none.
-        start_writer: Called once, as soon as there is work for a writer.
     """
 
     def __init__(
@@ -87,12 +86,13 @@ class FrameStream(trio.abc.Stream):
         random_bytes: ByteSource = system_bytes,
         head: bytes = b"",
         try_send: Callable[[bytes], int] | None = None,
-        start_writer: Callable[[], None] | None = None,
     ) -> None:
         self.last_received: float = trio.current_time()
         """When the last bytes came, of whatever kind, in trio's time; before that, when this was made."""
         self.queued_bytes: int = 0
         """Bytes that were queued and that the real stream has not taken, those being sent included."""
+        self.start_writer: Callable[[], None] | None = None
+        """Called once, as soon as there is work for a writer. To be set before the handshake is done."""
         self._inner = inner
         self._client = client
         self._random_bytes = random_bytes
@@ -125,7 +125,6 @@ class FrameStream(trio.abc.Stream):
         self._queue: list[bytes] = []
         self._try_send = try_send or _take_nothing
         self._leaves_all_to_writer = try_send is None
-        self._start_writer = start_writer
         self._writing = self._leaves_all_to_writer
         """The queue, or what was taken from it, is the writer's: what is sent past it would come too early."""
         self._close_queued = False
@@ -177,16 +176,25 @@ class FrameStream(trio.abc.Stream):
     # For the writer
 
     def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
-        """Put a message into the queue, for the next `flush`.
+        """Put a message into the queue, for the next `push` or `flush`.
 
         Raises:
-            trio.BrokenResourceError: Nothing can be sent any more: a close frame is queued, or the stream is dead.
+            trio.BrokenResourceError: Nothing can be sent any more; see `can_send`.
         """
         if self._dead:
             self._check_alive()
         if self._close_queued:
             raise trio.BrokenResourceError("a close frame was sent")
-        self._enqueue(encode_frame(payload, binary=binary, mask_key=self._mask_key()))
+        frame = encode_frame(payload, binary=binary, mask_key=self._mask_key())
+        self._queue.append(frame)
+        self.queued_bytes += len(frame)
+        if self._writing:
+            self._call_writer()
+
+    @property
+    def can_send(self) -> bool:
+        """False once a close frame is queued, or the stream is dead."""
+        return not self._close_queued and not self._dead
 
     def queue_ping(self) -> None:
         """Put a ping into the queue, unless nothing can be sent any more."""
@@ -229,7 +237,7 @@ class FrameStream(trio.abc.Stream):
         """Let the running, or else the next, `wait_for_work` return."""
         if not self._woken:
             self._woken = True
-            self._work_came.unpark_all()
+            self._call_writer()
 
     async def wait_for_work(self) -> None:
         """Wait until something is queued, or `wake` was called since the last time that this returned.
@@ -444,10 +452,10 @@ class FrameStream(trio.abc.Stream):
     def _enqueue(self, frame: bytes) -> None:
         self._queue.append(frame)
         self.queued_bytes += len(frame)
-        if not self._writing:
+        if self._writing:
+            self._call_writer()
+        else:
             self.push()
-        elif self._work_came:
-            self._work_came.unpark_all()
 
     def _send_at_once(self, data: bytes) -> None:
         """Send what comes before anything in the queue, which is empty; what is left is put there, for the writer."""
@@ -461,10 +469,14 @@ class FrameStream(trio.abc.Stream):
             self._queue.append(data[sent:])
             self.queued_bytes = len(data) - sent
             self._writing = True
-        if self._start_writer is not None:
-            self._start_writer()
-            self._start_writer = None
-        self._work_came.unpark_all()
+        self._call_writer()
+
+    def _call_writer(self) -> None:
+        if self.start_writer is not None:
+            self.start_writer()
+            self.start_writer = None
+        if self._work_came:
+            self._work_came.unpark_all()
 
     async def _send(self, data: bytes) -> None:
         self._check_alive()

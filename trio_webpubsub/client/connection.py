@@ -1,10 +1,16 @@
-"""One transport at work: receive loop, writer, sequence-ack ticker and keep-alive, a task and a function each."""
+"""One transport at work: receive loop, writer, sequence-ack ticker and keep-alive, a task and a function each.
+
+Most of what is written needs no waiting, so whoever has something to write does so by `Connection.write`. The writer is
+there for what the network does not take at once, and for what should go together. It and the ticker are tasks only
+once there is something for them to do: most of many clients in a process do nothing but listen.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -59,19 +65,31 @@ class Connection:
         self._link_deadline = math.inf
         """When the link must have shown that it carries the session; then, when to look if it still lives."""
         self._flushing_since = math.inf
+        self._name = ""
+        self._ticking = False
         self._ended: TransportEnded  # as the receive loop says before it sets the event
         self._over = trio.Event()
-        self.busy: bool = False
-        """Whether something taken from the session is being written."""
 
     @property
     def proven(self) -> bool:
         """Whether the transport ever carried the session."""
         return self._proven
 
+    @property
+    def busy(self) -> bool:
+        """Whether something taken from the session is being written."""
+        return self._transport.queued_bytes > 0
+
     def wake_writer(self) -> None:
-        """Something may be there to write."""
+        """Something may be there to write, and more may come in this pass of the scheduler."""
         self._transport.wake()
+
+    def write(self) -> None:
+        """Write what the session has, as far as the network takes it without waiting; the rest is the writer's."""
+        if not self._transport.queued_bytes:  # else the writer is at it already
+            self._write_some()
+            if not self._session.idle:
+                self.wake_writer()
 
     async def run(self, name: str, proof_timeout: float) -> TransportEnded:
         """Work until the transport ends; tells how it did.
@@ -82,17 +100,21 @@ class Connection:
         """
         self._session.transport_opened()
         self._link_deadline = trio.current_time() + proof_timeout
-        nursery = self._transport.nursery  # one of our own would cost every idle client more than a kilobyte
-        nursery.start_soon(self._receive, name=f"receive loop {name}")
-        nursery.start_soon(self._write, name=f"writer {name}")
-        nursery.start_soon(self._tick, name=f"sequence-ack ticker {name}")
-        nursery.start_soon(self._keep_alive, name=f"keep-alive {name}")
+        self._name = name
+        self._transport.set_writer(partial(self._start, self._write, "writer"))
+        self._start(self._receive, "receive loop")
+        self._start(self._keep_alive, "keep-alive")
+        self.write()
         await self._over.wait()
         ended = self._ended
         if ended.code != ABNORMAL_CLOSURE:
             with trio.move_on_after(LAST_WORDS):
                 await self._transport.finish()
         return ended
+
+    def _start(self, task: Callable[[], Awaitable[None]], what: str) -> None:
+        # A nursery of our own would cost every idle client more than a kilobyte.
+        self._transport.nursery.start_soon(task, name=f"{what} {self._name}")
 
     async def aclose(self, code: int) -> None:
         """Do the closing handshake while the tasks still run; `run` then comes to its end."""
@@ -133,7 +155,7 @@ class Connection:
             self._proven = True
             self._link_deadline = self._keep_alive_scope.deadline = now  # from here on it looks for signs of life
         if due or not session.idle:  # an ack may have made room, or asked for a new id
-            self.wake_writer()
+            self.write()
         self._rearm()
         if session.worthless:
             logger.warning("nothing readable comes any more, dropping the link")
@@ -142,24 +164,36 @@ class Connection:
         if router.crowded:
             await router.polite_pause()
 
+    def _write_some(self) -> bool:
+        """Write some of what the session has, or queue it; gives whether there was anything."""
+        transport = self._transport
+        frames = self._session.take_frames(trio.current_time()) if transport.can_send else []
+        if not frames:
+            return False
+        if self._log_payloads:
+            _log("sent", frames)
+        for frame in frames:
+            transport.queue_frame(frame, binary=self._binary)
+        self._rearm()
+        transport.push()
+        if not transport.queued_bytes:
+            self._written()
+        return True
+
     async def _write(self) -> None:
-        session, transport = self._session, self._transport
+        transport = self._transport
         try:
             while True:
-                self.busy = True
-                while (frames := session.take_frames(trio.current_time())) or transport.queued_bytes:
-                    if self._log_payloads:
-                        _log("sent", frames)
-                    for frame in frames:
-                        transport.queue_frame(frame, binary=self._binary)
-                    self._rearm()
+                wrote = self._write_some()
+                if transport.queued_bytes:
                     self._flushing_since = trio.current_time()
                     await transport.flush()
                     self._flushing_since = math.inf
                     self._written()
-                self.busy = False
-                self._written()
-                await transport.wait_for_work()
+                elif wrote:  # acks want to be read before more is written
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await transport.wait_for_work()
         except trio.BrokenResourceError:
             # The receive loop tells how it ended. If only this direction broke, it has to be told.
             await transport.abort()
@@ -170,7 +204,7 @@ class Connection:
             with trio.CancelScope(deadline=session.next_deadline) as self._tick_scope:
                 await trio.sleep_forever()
             self._dispatch(session.handle_timeout(trio.current_time()))
-            self.wake_writer()
+            self.write()
 
     async def _keep_alive(self) -> None:
         while True:
@@ -178,7 +212,7 @@ class Connection:
                 await trio.sleep_forever()
             if not self._check_link(trio.current_time()):
                 break
-            self.wake_writer()
+            self.write()
         await self._transport.abort()
 
     def _check_link(self, now: float) -> bool:
@@ -204,6 +238,9 @@ class Connection:
                 self._link_deadline = self._keep_alive_scope.deadline = deadline
         if session.next_deadline < self._tick_scope.deadline:
             self._tick_scope.deadline = session.next_deadline
+            if not self._ticking:
+                self._ticking = True
+                self._start(self._tick, "sequence-ack ticker")
 
 
 def _log(what: str, messages: Sequence[object]) -> None:

@@ -125,12 +125,18 @@ class Core:
         while not self._has_room:
             await self._room.park()
             self.raise_if_stopped()
+        alone = not len(self.session.outgoing)
+        if alone:
+            await trio.lowlevel.checkpoint_if_cancelled()  # for it will be written at once
         try:
             operation = start()
         finally:
             self._offer_room()  # what woke this task may make room for more than this, and this may not want it
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        self.wake_writer()
+        if alone:
+            self._write()
+        else:  # other tasks send as well, so that much can go together
+            self.wake_writer()
 
         def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
             self.session.outgoing.withdraw(operation)
@@ -315,10 +321,15 @@ class Core:
 
     def _written(self) -> None:
         """The writer has caught up a little."""
-        if self.session.outgoing.posted_bytes < MAX_POSTED_BYTES:
+        if self._posting and self.session.outgoing.posted_bytes < MAX_POSTED_BYTES:
             self._posting.unpark_all()
-        if self._all_written:
+        if self._drained and self._all_written:
             self._drained.unpark_all()
+
+    def _write(self) -> None:
+        """Write at once, if there is a link."""
+        if self._supervisor.connection is not None:
+            self._supervisor.connection.write()
 
     def wake_writer(self) -> None:
         """Something may be there to write."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import trio
 import trio_websocket
 
+from .._shell.at_once import sender_of
 from .._shell.clock import wall_time
 from .._shell.connector import Connector, default_ssl_context, reason_of
 from .._shell.frame_stream import FrameStream, TransportEnded
@@ -45,6 +46,15 @@ class Transport(Protocol):
         """Size of what is queued and not yet written."""
         ...
 
+    @property
+    def can_send(self) -> bool:
+        """False once nothing more can be queued, since the transport is ending or dead."""
+        ...
+
+    def set_writer(self, start: Callable[[], None]) -> None:
+        """Let ``start`` be called once, as soon as there is work for a writer; before anything is queued."""
+        ...
+
     def receive_batch(self) -> Awaitable[list[bytes]]:
         """Give all data messages that have come, at least one.
 
@@ -54,7 +64,11 @@ class Transport(Protocol):
         ...
 
     def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
-        """Queue a message for the next flush."""
+        """Queue a message for the next push or flush."""
+        ...
+
+    def push(self) -> None:
+        """Write what is queued, as far as the network takes it without waiting; the rest is left to the writer."""
         ...
 
     def wake(self) -> None:
@@ -100,11 +114,21 @@ class _WebSocketTransport:
     def queued_bytes(self) -> int:
         return self._stream.queued_bytes
 
+    @property
+    def can_send(self) -> bool:
+        return self._stream.can_send
+
+    def set_writer(self, start: Callable[[], None]) -> None:
+        self._stream.start_writer = start
+
     def receive_batch(self) -> Awaitable[list[bytes]]:
         return self._stream.receive_batch()
 
     def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
         self._stream.queue_frame(payload, binary=binary)
+
+    def push(self) -> None:
+        self._stream.push()
 
     def wake(self) -> None:
         self._stream.wake()
@@ -146,7 +170,7 @@ async def open_transport(
     """
     deadline = trio.current_time() + connect_timeout
     stream = await _dial(url, connector, ssl_context, deadline)
-    frames = FrameStream(stream, client=True, max_message_size=max_message_size)
+    frames = FrameStream(stream, client=True, max_message_size=max_message_size, try_send=sender_of(stream))
     opened = False
     failure: BaseException | None = None
     try:

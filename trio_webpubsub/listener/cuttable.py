@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
 import trio
 
+from .._shell.at_once import file_of, write_at_once
 from .._shell.memory import MemoryStream
 
 _RECEIVE_SIZE = 65_536
-_SOCKETS_ARE_FILES = sys.platform != "win32"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PIECES_PER_SECOND = 20
 """In how many pieces a slow stream passes what it may pass in a second."""
@@ -36,8 +34,7 @@ class CuttableStream(trio.abc.Stream):
         self.is_cut: bool = False
         """Whether our own side sees a closed stream."""
         self._inner = inner
-        # Trio's sockets never block, but do not offer to send without a task switch. As a file they do.
-        self._file = inner.socket.fileno() if isinstance(inner, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+        self._file = file_of(inner)
         self._open_file: int | None = self._file
         """What may be written to, past `send_all`: kept up to date by `_changed`, since every message looks here."""
         self._bytes_per_second = math.inf
@@ -137,12 +134,7 @@ class CuttableStream(trio.abc.Stream):
         if self._open_file is None:
             self._check()
             return 0
-        try:
-            return os.write(self._open_file, data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise trio.BrokenResourceError("the connection broke") from error
+        return write_at_once(self._open_file, data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until sending might work at once.

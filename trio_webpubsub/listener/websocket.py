@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
@@ -95,8 +96,8 @@ class WebSocketRequest:
             max_message_size=self._limits.message_size,
             head=self._clean_head(subprotocol) + self._http.take_rest(),
             try_send=self._stream.try_send,
-            start_writer=lambda: self._start_writer(stream),
         )
+        stream.start_writer = partial(self._start_writer, stream)
         connection: WebSocketConnection | None = None
         with trio.move_on_after(self._limits.send_timeout):
             try:

@@ -1,0 +1,42 @@
+"""Sending without a task switch, which trio's streams do not offer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+_SOCKETS_ARE_FILES = sys.platform != "win32"
+
+
+def file_of(stream: trio.abc.Stream) -> int | None:
+    """Give the file that a plain TCP connection is to the system, which `write_at_once` takes; ``None`` for others."""
+    return stream.socket.fileno() if isinstance(stream, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+
+
+def write_at_once(file: int, data: bytes) -> int:
+    """Send as much of ``data`` as the network takes without waiting; give how many bytes that were.
+
+    Trio's sockets never block, so that their files do not either. Nobody may be in the stream's ``send_all``.
+
+    Raises:
+        trio.BrokenResourceError: The connection broke, or is closed.
+    """
+    try:
+        return os.write(file, data)
+    except BlockingIOError:
+        return 0
+    except OSError as error:
+        raise trio.BrokenResourceError("the connection broke") from error
+
+
+def sender_of(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
+    """Give what does the same for a stream that anybody may close meanwhile; ``None`` where nothing can."""
+    return partial(_try_send, stream) if isinstance(stream, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+
+
+def _try_send(stream: trio.SocketStream, data: bytes) -> int:
+    return write_at_once(stream.socket.fileno(), data)  # asked each time: that of a closed one is nobody else's
