@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import repeat
 
 import pytest
 
@@ -26,7 +25,7 @@ class Journal:
 
     def _submit(self, message: Acknowledged) -> Operation:
         ack_id = len(self.queued) + 1
-        operation = Operation(message, 0, False, ack_id, b"", repeat(1.0))
+        operation = Operation(message, 0, False, ack_id, b"")
         self.queued.append(operation)
         return operation
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import repeat
 
 import msgspec
@@ -28,7 +27,13 @@ BUDGET = 65536
 
 
 def pending(*, window: int = 10, ack_timeout: float = 30.0, max_message_size: int = 1000) -> PendingOperations:
-    return PendingOperations(RELIABLE_JSON, window=window, ack_timeout=ack_timeout, max_message_size=max_message_size)
+    return PendingOperations(
+        RELIABLE_JSON,
+        window=window,
+        ack_timeout=ack_timeout,
+        max_message_size=max_message_size,
+        retry_delays=lambda: repeat(2.0),
+    )
 
 
 def text(data: str = "x") -> wire.SendToGroup:
@@ -42,8 +47,7 @@ def event() -> wire.SendEvent:
 def submit(
     operations: PendingOperations, message: Acknowledged | None = None, *, retries: int = 0, again: bool = False
 ) -> Operation:
-    delays: Iterator[float] = repeat(2.0)
-    return operations.submit(message or text(), retries=retries, delays=delays, repeat_in_new_session=again)
+    return operations.submit(message or text(), retries=retries, repeat_in_new_session=again)
 
 
 def ids(frames: list[bytes]) -> list[int]:
@@ -324,10 +328,9 @@ def test_only_so_many_failed_ids_are_kept() -> None:
     operations.take(0, 10**9)
     for ack_id in range(1, FAILED_IDS_KEPT + 2):
         operations.acknowledge(ack(ack_id, "Forbidden"), 0)
-    delays: Iterator[float] = repeat(2.0)
     with pytest.raises(ValueError, match=r"ack id 1$"):
-        operations.submit(text(), retries=0, delays=delays, ack_id=1)
-    assert operations.submit(text(), retries=0, delays=delays, ack_id=2).ack_id == 2
+        operations.submit(text(), retries=0, ack_id=1)
+    assert operations.submit(text(), retries=0, ack_id=2).ack_id == 2
 
 
 def test_a_retry_whose_caller_went_away_is_not_waited_for() -> None:
@@ -352,13 +355,12 @@ def test_joins_and_leaves_may_be_larger_than_messages() -> None:
 
 def test_an_id_is_not_tried_twice_at_once() -> None:
     operations = pending()
-    delays: Iterator[float] = repeat(2.0)
     ack_id = submit(operations).ack_id
     operations.take(0, BUDGET)
     operations.acknowledge(ack(ack_id, "Forbidden"), 0)
-    again = operations.submit(text(), retries=0, delays=delays, ack_id=ack_id)
+    again = operations.submit(text(), retries=0, ack_id=ack_id)
     with pytest.raises(ValueError, match="ack id 1"):
-        operations.submit(text(), retries=0, delays=delays, ack_id=ack_id)
+        operations.submit(text(), retries=0, ack_id=ack_id)
     operations.take(0, BUDGET)
     operations.acknowledge(ack(ack_id), 0)
     assert again.outcome == Done()

@@ -121,7 +121,7 @@ class FrameStream(trio.abc.Stream):
         # Sending
         self._sends_frames = False
         """The 101 went by: what is sent from here on is frames, in the queue."""
-        self._masks = bytearray()
+        self._masks: list[bytes] = []
         self._queue: list[bytes] = []
         self._try_send = try_send or _take_nothing
         self._leaves_all_to_writer = try_send is None
@@ -444,10 +444,9 @@ class FrameStream(trio.abc.Stream):
         if not self._client:
             return None
         if not self._masks:
-            self._masks += self._random_bytes(4 * _MASKS_AT_ONCE)
-        key = bytes(self._masks[:4])
-        del self._masks[:4]
-        return key
+            masks = self._random_bytes(4 * _MASKS_AT_ONCE)
+            self._masks = [masks[start : start + 4] for start in range(0, len(masks), 4)]
+        return self._masks.pop()
 
     def _enqueue(self, frame: bytes) -> None:
         self._queue.append(frame)

@@ -19,18 +19,29 @@ def encode_frame(payload: bytes, *, binary: bool = False, mask_key: bytes | None
         binary: Which of the two it is.
         mask_key: Four unpredictable bytes, anew for each frame, on the client's side; ``None`` on the server's.
     """
-    return _encode(0x82 if binary else 0x81, payload, mask_key)
+    first = 0x82 if binary else 0x81
+    size = len(payload)
+    mask_bit = 0 if mask_key is None else 0x80
+    if size < 126:
+        head = bytes((first, mask_bit | size))
+    elif size < 65_536:
+        head = _MEDIUM_HEAD.pack(first, mask_bit | 126, size)
+    else:
+        head = _LARGE_HEAD.pack(first, mask_bit | 127, size)
+    if mask_key is None:
+        return head + payload
+    return head + mask_key + apply_mask(payload, mask_key)
 
 
 def encode_close(code: int, reason: str = "", *, mask_key: bytes | None = None) -> bytes:
     """Write a close frame. A reason that is too long for it is cut, between two characters."""
     text = reason.encode()[:_REASON_LIMIT].decode(errors="ignore")
-    return _encode(0x88, code.to_bytes(2, "big") + text.encode(), mask_key)
+    return _control(0x88, code.to_bytes(2, "big") + text.encode(), mask_key)
 
 
 def encode_ping(*, mask_key: bytes | None = None) -> bytes:
     """Write a ping that carries nothing."""
-    return _encode(0x89, b"", mask_key)
+    return _control(0x89, b"", mask_key)
 
 
 def mask_in_python(payload: bytes, key: bytes) -> bytes:
@@ -52,15 +63,8 @@ else:
     apply_mask = speedups.apply_mask
 
 
-def _encode(first: int, payload: bytes, mask_key: bytes | None) -> bytes:
-    size = len(payload)
-    mask_bit = 0 if mask_key is None else 0x80
-    if size < 126:
-        head = bytes((first, mask_bit | size))
-    elif size < 65_536:
-        head = _MEDIUM_HEAD.pack(first, mask_bit | 126, size)
-    else:
-        head = _LARGE_HEAD.pack(first, mask_bit | 127, size)
+def _control(first: int, payload: bytes, mask_key: bytes | None) -> bytes:
+    """Write a control frame, which is never longer than the short form of the head can say."""
     if mask_key is None:
-        return head + payload
-    return head + mask_key + apply_mask(payload, mask_key)
+        return bytes((first, len(payload))) + payload
+    return bytes((first, 0x80 | len(payload))) + mask_key + apply_mask(payload, mask_key)

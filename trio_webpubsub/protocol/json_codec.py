@@ -167,12 +167,12 @@ class JsonCodec:
             UnreadableFrame: what the frame is, or one of the ids in it, cannot be read. The text quotes nothing of it.
         """
         try:
+            if frame.startswith(b'{"type":"ack",'):
+                return _decode_ack(frame)
             if frame.find(_MESSAGE, 0, _HEAD) > 0:
                 message = _decode_message(frame)
                 if _is_complete(message):
                     return message
-            elif frame.startswith(b'{"type":"ack",'):
-                return _decode_ack(frame)
             elif frame.startswith(b'{"type":"streamAck",'):
                 return _decode_stream_ack(frame)
             elif frame == _PONG:
@@ -282,6 +282,7 @@ RELIABLE_JSON = JsonCodec(subprotocol="json.reliable.webpubsub.azure.v1", reliab
 
 def _group_send(message: wire.SendToGroup) -> bytes:
     payload = message.payload
+    data_type = payload.data_type
     return _encode(
         _SendToGroup(
             message.group,
@@ -289,8 +290,8 @@ def _group_send(message: wire.SendToGroup) -> bytes:
             message.no_echo,
             message.ttl_seconds,
             message.metadata,
-            payload.data_type,
-            _written(payload),
+            data_type,
+            str(payload.body, "utf-8") if data_type == "text" else _written(payload),
         )
     )
 

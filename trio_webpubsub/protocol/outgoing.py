@@ -27,6 +27,8 @@ from .session_values import GroupRefused, Output, SessionSettings
 from .ticket import PendingOperation, TicketContents
 from .wire import Acknowledged
 
+_SENDS = (wire.SendToGroup, wire.SendEvent)
+
 
 class Outgoing:
     """All that waits to be written, or for an answer, and why."""
@@ -34,12 +36,12 @@ class Outgoing:
     def __init__(self, codec: Codec, settings: SessionSettings, *, retry_delays: Callable[[], Iterator[float]]) -> None:
         self._codec = codec
         self._settings = settings
-        self._retry_delays = retry_delays
         self._pending = PendingOperations(
             codec,
             window=settings.max_in_flight,
             ack_timeout=settings.ack_timeout,
             max_message_size=settings.max_message_size,
+            retry_delays=retry_delays,
         )
         self._membership = Membership()
         self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
@@ -68,7 +70,12 @@ class Outgoing:
         """
         if retries is None and isinstance(message, wire.SendEvent):
             retries = 0  # an event whose handler failed would run it again: that is for the caller to decide
-        return self._submit(message, retries=retries, repeat_in_new_session=repeat_in_new_session, ack_id=ack_id)
+        return self._pending.submit(
+            message,
+            retries=self._settings.send_retries if retries is None else retries,
+            repeat_in_new_session=repeat_in_new_session,
+            ack_id=ack_id,
+        )
 
     def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a send that nobody waits for. Only while `session.Session.can_post`.
@@ -191,7 +198,10 @@ class Outgoing:
         operation = self._pending.acknowledge(ack, now)
         if operation is None:
             return None
-        self._settle(operation, outputs)
+        if operation.purpose == "call" and isinstance(operation.message, _SENDS):
+            outputs.append(operation)
+        else:
+            self._settle(operation, outputs)
         return now - operation.written_at
 
     def respond(self, response: wire.InvokeResponse, outputs: list[Output]) -> None:
@@ -281,7 +291,6 @@ class Outgoing:
                 repeat_in_new_session=each.repeat_in_new_session,
                 ack_id=each.ack_id,
                 frame=self._codec.encode_upstream(each.message),
-                delays=self._retry_delays(),
                 purpose="internal",
                 writes=int(each.written),
             )
@@ -291,21 +300,8 @@ class Outgoing:
 
     # Inside
 
-    def _submit(
-        self,
-        message: Acknowledged,
-        *,
-        retries: int | None = None,
-        repeat_in_new_session: bool = False,
-        ack_id: int | None = None,
-    ) -> Operation:
-        return self._pending.submit(
-            message,
-            retries=self._settings.send_retries if retries is None else retries,
-            delays=self._retry_delays(),
-            repeat_in_new_session=repeat_in_new_session,
-            ack_id=ack_id,
-        )
+    def _submit(self, message: Acknowledged) -> Operation:
+        return self._pending.submit(message, retries=self._settings.send_retries)
 
     def _forget_leaves(self, group: str) -> None:
         """A group is wanted again: a leave that the service failed to do must not be tried again behind the join."""

@@ -18,6 +18,8 @@ from .wire import Payload
 _DATA_TYPES: tuple[str, ...] = get_args(DataType)
 _METADATA_KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 
+_BYTES = (bytes, bytearray, memoryview)
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,7 +38,9 @@ def payload_of(data: Any, data_type: str | None = None) -> Payload:
             a reference to itself in JSON, a lone surrogate in any text.
     """
     if data_type is None:
-        data_type = "text" if isinstance(data, str) else "binary" if _is_bytes(data) else "json"
+        if isinstance(data, str):
+            return Payload("text", _utf8(data))
+        data_type = "binary" if _is_bytes(data) else "json"
     match data_type:
         case "text":
             if not isinstance(data, str):
@@ -109,7 +113,7 @@ def check_state(state: object) -> dict[str, str]:
 
 
 def _is_bytes(data: object) -> TypeGuard[bytes | bytearray | memoryview]:
-    return isinstance(data, bytes | bytearray | memoryview)
+    return isinstance(data, _BYTES)
 
 
 def _kind(value: object) -> str:

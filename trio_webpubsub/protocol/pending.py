@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -54,6 +53,10 @@ class HandedOver(msgspec.Struct, frozen=True):
 
 Outcome: TypeAlias = Done | Refused | Unanswered | Unknown | NeverSent | HandedOver
 
+_DONE = Done()
+_FAILURES = (Refused, Unanswered)
+_SMALL = (wire.JoinGroup, wire.LeaveGroup, wire.UnsubscribeGroupState)
+
 FAILED_IDS_KEPT = 1000
 """Ids of failed operations under which a caller may go on trying: as many as the service remembers."""
 
@@ -64,8 +67,7 @@ Purpose: TypeAlias = Literal["call", "explicit", "subscription", "internal"]
 """What an operation is for: a send; an explicit join or leave; a subscription's join; what nobody waits for."""
 
 
-@dataclass(slots=True, eq=False)
-class Operation:
+class Operation(msgspec.Struct, eq=False):
     """One acknowledged operation, from the call until its outcome."""
 
     message: Acknowledged
@@ -75,8 +77,8 @@ class Operation:
     """Whether to send it again where the loss of a session leaves open if it ran."""
     ack_id: int
     frame: bytes
-    delays: Iterator[float]
-    """Seconds to wait before each retry."""
+    delays: Iterator[float] | None = None
+    """Seconds to wait before each retry, from the first on."""
     purpose: Purpose = "call"
     writes: int = 0
     """How often the frame was written in this session."""
@@ -100,8 +102,17 @@ class Notice(bytes):
 class PendingOperations:
     """All operations without an outcome, and the outbox of the present transport."""
 
-    def __init__(self, codec: Codec, *, window: int, ack_timeout: float, max_message_size: int) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        window: int,
+        ack_timeout: float,
+        max_message_size: int,
+        retry_delays: Callable[[], Iterator[float]],
+    ) -> None:
         self._codec = codec
+        self._retry_delays = retry_delays
         self._window = window
         self._ack_timeout = ack_timeout
         self._max_message_size = max_message_size
@@ -140,7 +151,6 @@ class PendingOperations:
         message: Acknowledged,
         *,
         retries: int,
-        delays: Iterator[float],
         repeat_in_new_session: bool = False,
         ack_id: int | None = None,
     ) -> Operation:
@@ -149,7 +159,6 @@ class PendingOperations:
         Args:
             message: what to do.
             retries: how often a failure that an ack tells may be tried again.
-            delays: seconds to wait before each retry.
             repeat_in_new_session: whether to send it again where the loss of a session leaves open if it ran.
             ack_id: the id of an operation of this session that failed, to go on trying under it.
 
@@ -163,25 +172,15 @@ class PendingOperations:
         writes = 0 if ack_id is None else 1  # so that a Duplicate means that it ran
         new_id = self._last_id + 1 if ack_id is None else ack_id
         message = msgspec.structs.replace(message, ack_id=new_id)
-        if isinstance(
-            message, wire.JoinGroup | wire.LeaveGroup | wire.UnsubscribeGroupState
-        ):  # small anyway, and what undoes a join may be larger
-            frame = self._codec.encode_upstream(message)
-        else:
-            frame = self.encode(message)
+        frame = self._codec.encode_upstream(message)
+        size = len(frame)
+        if size > self._max_message_size and not isinstance(message, _SMALL):  # what undoes a join may be larger
+            raise MessageTooLarge(size, self._max_message_size)
         if ack_id is None:
             self._last_id = new_id
-        operation = Operation(
-            message=message,
-            retries=retries,
-            delays=delays,
-            repeat_in_new_session=repeat_in_new_session,
-            ack_id=new_id,
-            frame=frame,
-            writes=writes,
-        )
+        operation = Operation(message, retries, repeat_in_new_session, new_id, frame, writes=writes)
         self._by_id[new_id] = operation
-        self.bytes += len(frame)
+        self.bytes += size
         self._outbox.append(operation)
         return operation
 
@@ -243,7 +242,7 @@ class PendingOperations:
             return None
         self._in_flight.pop(ack.ack_id, None)
         if ack.success:
-            return self._resolve(operation, Done())
+            return self._resolve(operation, _DONE)
         error = ack.error or wire.WireError()
         if error.name == "Duplicate":
             if operation.writes > 1:
@@ -254,6 +253,8 @@ class PendingOperations:
             return None
         if error.name == "InternalServerError" and operation.retries > 0:
             operation.retries -= 1
+            if operation.delays is None:
+                operation.delays = self._retry_delays()
             heapq.heappush(self._delayed, (now + next(operation.delays), operation.ack_id, operation))
             return None
         return self._resolve(operation, Refused(error))
@@ -377,11 +378,11 @@ class PendingOperations:
         del self._by_id[operation.ack_id]
         self.bytes -= len(operation.frame)
         operation.outcome = outcome
-        if isinstance(outcome, Refused | Unanswered):
+        if isinstance(outcome, _FAILURES):
             self._failed[operation.ack_id] = type(operation.message)
             if len(self._failed) > FAILED_IDS_KEPT:
                 del self._failed[next(iter(self._failed))]
-        else:
+        elif self._failed:
             self._failed.pop(operation.ack_id, None)
         return operation
 

@@ -357,7 +357,8 @@ class Session:
         news: Output | None = None
         match message:
             case wire.Ack():
-                self._measured(self.outgoing.acknowledge(message, now, outputs))
+                if (round_trip := self.outgoing.acknowledge(message, now, outputs)) is not None:
+                    self.counts.last_round_trip = round_trip
             case wire.ConnectedMessage():
                 self._connected(message, now, outputs)
             case wire.DisconnectedMessage():
@@ -380,13 +381,10 @@ class Session:
                 else:
                     self.counts.repeated += 1
             case _:  # a pong
-                self._measured(self._keep_alive.pong(now))
+                if (round_trip := self._keep_alive.pong(now)) is not None:
+                    self.counts.last_round_trip = round_trip
         if news is not None:
             outputs.append(news)
-
-    def _measured(self, round_trip: float | None) -> None:
-        if round_trip is not None:
-            self.counts.last_round_trip = round_trip
 
     def _connected(self, message: wire.ConnectedMessage, now: float, outputs: list[Output]) -> None:
         if message.connection_id != self.connection_id:
