@@ -39,7 +39,7 @@ _LONGEST_REFUSAL = 65_536
 _REPLY_LIMIT = 262_144
 """Queued bytes above which trio-websocket waits: or a flood of pings, whose answers nobody reads, would fill memory."""
 
-_MASKS_AT_ONCE = 16
+_MASKS_AT_ONCE = 64
 """So many are made together, since asking the system takes longer than masking a frame."""
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -185,7 +185,9 @@ class FrameStream(trio.abc.Stream):
             self._check_alive()
         if self._close_queued:
             raise trio.BrokenResourceError("a close frame was sent")
-        frame = encode_frame(payload, binary=binary, mask_key=self._mask_key())
+        # The key is taken here as `_mask_key` does, for a call costs as much as the rest.
+        key = self._masks.pop() if self._masks else self._mask_key()
+        frame = encode_frame(payload, binary=binary, mask_key=key)
         self._queue.append(frame)
         self.queued_bytes += len(frame)
         if self._writing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -413,7 +413,7 @@ class Client(Previews):
             return InvokeResult(metadata=response.metadata)
         return InvokeResult(data=data_of(payload), data_type=payload.data_type, metadata=response.metadata)
 
-    async def _send(
+    def _send(
         self,
         message: wire.SendToGroup | wire.SendEvent,
         ack: bool,
@@ -421,28 +421,20 @@ class Client(Previews):
         retries: int | None,
         repeat_in_new_session: bool,
         log_payloads: bool,
-    ) -> SendResult | None:
+    ) -> Awaitable[SendResult | None]:
+        """Give what sends, to be awaited at once: a coroutine more would be passed through at every task switch."""
         core = self._core
         if log_payloads:
             core.log_sent(message)
         if not ack:
             if ack_id is not None or retries is not None or repeat_in_new_session:
                 raise ValueError("without an ack there is nothing to go on, to retry or to repeat by")
-            await core.post(message)
-            return None
+            return core.post(message)
         if ack_id is not None:
             check_count("ack_id", ack_id)
         if retries is not None:
             check_count("retries", retries)
-        return await core.perform(
-            partial(
-                core.session.outgoing.send,
-                message,
-                ack_id=ack_id,
-                retries=retries,
-                repeat_in_new_session=repeat_in_new_session,
-            )
-        )
+        return core.perform(partial(core.session.outgoing.send, message, retries, repeat_in_new_session, ack_id))
 
 
 def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:

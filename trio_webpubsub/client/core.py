@@ -121,33 +121,38 @@ class Core:
 
     async def perform(self, start: Callable[[], Operation]) -> SendResult:
         """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
-        self.raise_if_stopped()
-        while not self._has_room:
-            await self._room.park()
-            self.raise_if_stopped()
-        alone = not len(self.session.outgoing)
+        if not self._has_room or self.session.state == "stopped":
+            await self._wait_for_room()
+        alone = not self.session.outgoing
         if alone:
             await trio.lowlevel.checkpoint_if_cancelled()  # for it will be written at once
         try:
             operation = start()
         finally:
-            self._offer_room()  # what woke this task may make room for more than this, and this may not want it
+            if self._room:  # what woke this task may make room for more than this, and this may not want it
+                self._offer_room()
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         if alone:
             self._write()
         else:  # other tasks send as well, so that much can go together
             self.wake_writer()
-
-        def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
-            self.session.outgoing.withdraw(operation)
-            self._offer_room()
-            self.wake_writer()  # a join may have to be undone
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        if isinstance(operation.outcome, Done):
-            return SendResult(ack_id=operation.ack_id, duplicated=operation.outcome.duplicated)
+        await trio.lowlevel.wait_task_rescheduled(partial(self._withdraw, operation))
+        outcome = operation.outcome
+        if isinstance(outcome, Done):
+            return SendResult(ack_id=operation.ack_id, duplicated=outcome.duplicated)
         raise error_of(operation, self.stopped_error)
+
+    def _withdraw(self, operation: Operation, _: Callable[[], None]) -> trio.lowlevel.Abort:
+        self.session.outgoing.withdraw(operation)
+        self._offer_room()
+        self.wake_writer()  # a join may have to be undone
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _wait_for_room(self) -> None:
+        self.raise_if_stopped()
+        while not self._has_room:
+            await self._room.park()
+            self.raise_if_stopped()
 
     @property
     def _has_room(self) -> bool:
@@ -161,7 +166,6 @@ class Core:
 
     async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
-        self.raise_if_stopped()
         self._post_credit -= 1
         if self._post_credit:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -171,9 +175,7 @@ class Core:
         outgoing = self.session.outgoing
         if not self.session.can_post or outgoing.posted_bytes >= MAX_POSTED_BYTES:
             await self._wait_for_writer()
-        writer_sleeps = not outgoing.posted_bytes  # or it was woken for what is there, and takes this as well
-        outgoing.post(message)
-        if writer_sleeps:
+        if outgoing.post(message):  # else the writer was woken for what is there, and takes this as well
             self.wake_writer()
 
     async def _wait_for_writer(self) -> None:

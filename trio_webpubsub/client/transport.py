@@ -67,8 +67,11 @@ class Transport(Protocol):
         """Queue a message for the next push or flush."""
         ...
 
-    def push(self) -> None:
-        """Write what is queued, as far as the network takes it without waiting; the rest is left to the writer."""
+    def push(self) -> int:
+        """Write what is queued, as far as the network takes it without waiting; the rest is left to the writer.
+
+        Gives how many bytes that are.
+        """
         ...
 
     def wake(self) -> None:
@@ -103,6 +106,12 @@ class _WebSocketTransport:
         self, nursery: trio.Nursery, websocket: trio_websocket.WebSocketConnection, stream: FrameStream
     ) -> None:
         self.nursery = nursery
+        self.receive_batch = stream.receive_batch
+        self.queue_frame = stream.queue_frame
+        self.push = stream.push
+        self.wake = stream.wake
+        self.wait_for_work = stream.wait_for_work
+        self.flush = stream.flush
         self._websocket = websocket
         self._stream = stream
 
@@ -120,24 +129,6 @@ class _WebSocketTransport:
 
     def set_writer(self, start: Callable[[], None]) -> None:
         self._stream.start_writer = start
-
-    def receive_batch(self) -> Awaitable[list[bytes]]:
-        return self._stream.receive_batch()
-
-    def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
-        self._stream.queue_frame(payload, binary=binary)
-
-    def push(self) -> None:
-        self._stream.push()
-
-    def wake(self) -> None:
-        self._stream.wake()
-
-    def wait_for_work(self) -> Awaitable[None]:
-        return self._stream.wait_for_work()
-
-    def flush(self) -> Awaitable[None]:
-        return self._stream.flush()
 
     async def aclose(self, code: int) -> None:
         self._stream.ignore_pings()

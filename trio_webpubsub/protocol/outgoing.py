@@ -57,9 +57,8 @@ class Outgoing:
     def send(
         self,
         message: wire.SendToGroup | wire.SendEvent,
-        *,
-        repeat_in_new_session: bool = False,
         retries: int | None = None,
+        repeat_in_new_session: bool = False,
         ack_id: int | None = None,
     ) -> Operation:
         """Queue an acknowledged send.
@@ -77,13 +76,18 @@ class Outgoing:
             ack_id=ack_id,
         )
 
-    def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
+    def post(self, message: wire.SendToGroup | wire.SendEvent) -> bool:
         """Queue a send that nobody waits for. Only while `session.Session.can_post`.
+
+        Gives whether it is the first, so that nobody may have been told that there is something to write.
 
         Raises:
             MessageTooLarge: nothing was queued.
         """
-        self._pending.post(self._pending.encode(message))
+        pending = self._pending
+        first = not pending.posted_bytes
+        pending.post(pending.encode(message))
+        return first
 
     def invoke(self, message: wire.Invoke, now: float) -> Invocation:
         """Queue an invocation. Only while `session.Session.can_post`.
