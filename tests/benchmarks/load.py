@@ -6,20 +6,24 @@ What it does with a connection stands in the name of the hub, ``MODE_COUNT_SIZE`
 * ``ack``: it acknowledges what the client sends, and answers its pings.
 * ``count``: it sends one message when COUNT messages have come.
 
-It parses no more than it must, and takes no notice of sequence acks, so that it is never what limits a client.
+It parses no more than it must, and takes no notice of sequence acks, so that it is hardly ever what limits a client.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 import hashlib
 import multiprocessing
 import re
+import select
+import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
+
+from trio_webpubsub.protocol.frame_writer import apply_mask
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACK_ID = re.compile(rb'"ackId":\s*(\d+)')
@@ -63,54 +67,82 @@ def prepared(count: int, size: int) -> list[bytes]:
     return list(messages(count, size))
 
 
-class Link(asyncio.Protocol):
+class Link:
     """One client."""
 
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
+    def __init__(self, connection: socket.socket, poll: select.epoll) -> None:
+        self._connection = connection
+        self._poll = poll
         self._received = bytearray()
         self._mode = ""
         self._count = self._size = self._came = 0
+        self._prepared: Iterator[bytes] = iter(())
         self._chunks: Iterator[bytes] = iter(())
-        self._paused = False
+        self._unsent = b""
+        self._waits = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=4 * _CHUNK)
-
-    def data_received(self, data: bytes) -> None:
+    def readable(self) -> bool:
+        """Take what has come; gives whether there is more to come from this client."""
+        try:
+            data = self._connection.recv(_CHUNK)
+            while isinstance(self._connection, ssl.SSLSocket) and self._connection.pending():
+                data += self._connection.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
         self._received += data
         if not self._mode:
             self._shake_hands()
         elif self._mode == "receive":
             if not self._came:
                 self._came = 1
-                self._talk()
+                self._chunks = self._prepared
+                self.writable()
             elif data[:1] == _CLOSE:
                 self._leave()
             self._received.clear()
         else:
             self._read()
+        return True
 
-    def pause_writing(self) -> None:
-        self._paused = True
+    def writable(self) -> None:
+        """Go on with what is to be sent."""
+        try:
+            while self._unsent or self._next():
+                self._unsent = self._unsent[self._connection.send(self._unsent) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self._wait(True)
+        except OSError:  # the client is gone, as the next read tells
+            self._chunks, self._unsent = iter(()), b""
+        else:
+            self._wait(False)
 
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._talk()
+    def write(self, data: bytes) -> None:
+        """Send this."""
+        self._unsent += data
+        self.writable()
 
-    def _talk(self) -> None:
-        while not self._paused:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return
-            self.transport.write(chunk)
+    def close(self) -> None:
+        """Forget the client."""
+        self._poll.unregister(self._connection)
+        self._connection.close()
+
+    def _wait(self, waits: bool) -> None:
+        if waits != self._waits:
+            self._waits = waits
+            self._poll.modify(self._connection, select.EPOLLIN | (select.EPOLLOUT if waits else 0))
+
+    def _next(self) -> bool:
+        self._unsent = next(self._chunks, b"")
+        return bool(self._unsent)
 
     def _leave(self) -> None:
-        self.transport.write(_CLOSE + b"\x00")
-        self.transport.close()
+        self.write(_CLOSE + b"\x00")
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
 
     def _shake_hands(self) -> None:
         head, end, rest = bytes(self._received).partition(b"\r\n\r\n")
@@ -125,10 +157,10 @@ class Link(asyncio.Protocol):
         self._mode, count, size = path.rpartition("/")[2].split("_")
         self._count, self._size = int(count), int(size)
         small = self._count * (self._size + 150) < _KEPT
-        self._chunks = iter(prepared(self._count, self._size)) if small else messages(self._count, self._size)
+        self._prepared = iter(prepared(self._count, self._size)) if small else messages(self._count, self._size)
         accept = base64.b64encode(hashlib.sha1(fields[b"sec-websocket-key"] + _GUID).digest())
         subprotocol = fields[b"sec-websocket-protocol"].split(b",")[0].strip()
-        self.transport.write(
+        self.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n"
             % (accept, subprotocol)
@@ -159,38 +191,50 @@ class Link(asyncio.Protocol):
             if self._mode == "count":
                 self._came += 1
                 if self._came == self._count:
-                    self.transport.write(b"".join(messages(1, 1)))
+                    self.write(b"".join(messages(1, 1)))
             else:
                 # The ack id stands anywhere in the message, so all of it has to be unmasked.
-                key = int.from_bytes((data[start - 4 : start] * (length // 4 + 1))[:length], "little")
-                payload = (int.from_bytes(data[start:position], "little") ^ key).to_bytes(length, "little")
+                payload = apply_mask(data[start:position], data[start - 4 : start])
                 if payload == _PING:
                     acks.append(frame(b'{"type":"pong"}'))
                 elif match := _ACK_ID.search(payload):
                     acks.append(frame(b'{"type":"ack","ackId":%s,"success":true}' % match[1]))
         del self._received[:position]
         if acks:
-            self.transport.write(b"".join(acks))
+            self.write(b"".join(acks))
 
 
-def serve(ready: Connection, context: ssl.SSLContext | None = None) -> None:
+def serve(ready: Connection, context: ssl.SSLContext | None, link: type[Link]) -> None:
     """Serve until the process is ended; the port goes to ``ready``."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1_000)
+    poll = select.epoll()
+    poll.register(listener, select.EPOLLIN)
+    links: dict[int, Link] = {}
+    ready.send(listener.getsockname()[1])
+    while True:
+        for descriptor, event in poll.poll():
+            if descriptor == listener.fileno():
+                connection = listener.accept()[0]
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True)
+                connection.setblocking(False)
+                links[connection.fileno()] = link(connection, poll)
+                poll.register(connection, select.EPOLLIN)
+                continue
+            if event & ~select.EPOLLOUT and not links[descriptor].readable():
+                links.pop(descriptor).close()
+            elif event & select.EPOLLOUT:
+                links[descriptor].writable()
 
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(Link, "127.0.0.1", 0, ssl=context)
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
 
-    asyncio.run(main())
-
-
-def start(certificate: str | None = None) -> tuple[multiprocessing.Process, int]:
+def start(certificate: str | None = None, link: type[Link] = Link) -> tuple[multiprocessing.Process, int]:
     """Start a process that serves, over TLS if there is a certificate (a PEM file); gives it and its port."""
     context: ssl.SSLContext | None = None
     ours, theirs = multiprocessing.Pipe()
     if certificate is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate)
-    process = multiprocessing.get_context("fork").Process(target=serve, args=[theirs, context], daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=serve, args=[theirs, context, link], daemon=True)
     process.start()
     return process, ours.recv()

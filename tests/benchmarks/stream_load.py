@@ -11,11 +11,9 @@ Like the one of the messages' benchmark it parses no more than it must, and is n
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import multiprocessing
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 
 import load
 
@@ -57,7 +55,7 @@ class StreamLink(load.Link):
         super()._shake_hands()
         if self._mode == "read":
             self._mode = "receive"
-            self._chunks = iter(prepared(self._count, self._size))
+            self._prepared = iter(prepared(self._count, self._size))
 
     def _read(self) -> None:
         """Count the frames, which are the opening, the fragments and the end; what stands in them is known."""
@@ -80,27 +78,11 @@ class StreamLink(load.Link):
         del self._received[:position]
         if self._came == self._count + 2 > before:
             closed = load.frame(b'{"type":"streamClosed","streamId":"s"}')
-            self.transport.write(closed + b"".join(load.messages(1, 1)))
+            self.write(closed + b"".join(load.messages(1, 1)))
         elif self._came > before:
-            self.transport.write(
-                load.frame(b'{"type":"streamAck","streamId":"s","expectedSequenceId":%d}' % self._came)
-            )
-
-
-def serve(ready: Connection) -> None:
-    """Serve until the process is ended; the port goes to ``ready``."""
-
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(StreamLink, "127.0.0.1", 0)
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
+            self.write(load.frame(b'{"type":"streamAck","streamId":"s","expectedSequenceId":%d}' % self._came))
 
 
 def start() -> tuple[multiprocessing.Process, int]:
     """Start a process that serves; gives it and its port."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=serve, args=[theirs], daemon=True)
-    process.start()
-    return process, ours.recv()
+    return load.start(link=StreamLink)
