@@ -114,7 +114,7 @@ async def test_http_and_websocket(contexts: Contexts) -> None:
             assert await read_answer(stream) == (200, b"GET /  0")
         client = await place.open_websocket()
         for size in (1, 1_000, 90_000):
-            client.stream.queue_frame(b"x" * size)
+            client.stream.queue_frames([b"x" * size])
         while len(client.received) < 3:
             client.received += await client.stream.receive_batch()
         assert [len(message) for message in client.received] == [1, 1_000, 90_000]
@@ -165,7 +165,7 @@ async def test_what_is_called_after_the_end_does_nothing(contexts: Contexts) -> 
 async def test_who_sent_too_much_still_reads_why(contexts: Contexts) -> None:
     async with listening(Handler(), contexts, Limits(message_size=1_000, body_size=1_000)) as place:
         client = await place.open_websocket()
-        client.stream.queue_frame(b"x" * 5_000_000)
+        client.stream.queue_frames([b"x" * 5_000_000])
         await client.receive()
         assert client.end is not None
         assert client.end.code == 1009

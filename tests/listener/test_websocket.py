@@ -84,8 +84,8 @@ async def test_messages_both_ways(autojump_clock: MockClock) -> None:
     async with serving(describe, handler) as served:
         client = await served.open_websocket()
         assert handler.websocket.subprotocol == "p"
-        client.stream.queue_frame(b"text")
-        client.stream.queue_frame(b"\xff", binary=True)
+        client.stream.queue_frames([b"text"])
+        client.stream.queue_frames([b"\xff"], binary=True)
         handler.websocket.send(b"down")
         handler.websocket.send(b"\xfe", binary=True)
         await trio.testing.wait_all_tasks_blocked()
@@ -231,7 +231,7 @@ async def test_the_server_closes(code: int, autojump_clock: MockClock) -> None:
     async with serving(describe, handler) as served:
         client = await served.open_websocket()
         handler.websocket.send(b"last words")
-        client.stream.queue_frame(b"on its way")
+        client.stream.queue_frames([b"on its way"])
         started = trio.current_time()
         await handler.websocket.close(code, "bye")
         await handler.websocket.close(1011, "too late")
@@ -249,7 +249,7 @@ async def test_the_client_closes(code: int, autojump_clock: MockClock, caplog: p
     handler = Accepting()
     async with serving(describe, handler) as served:
         client = await served.open_websocket()
-        client.stream.queue_frame(b"last words")
+        client.stream.queue_frames([b"last words"])
         started = trio.current_time()
         await client.websocket.aclose(code, "bye")
         assert trio.current_time() == started
@@ -334,7 +334,7 @@ async def test_a_client_that_keeps_sending_is_still_closed_in_order(autojump_clo
     async with serving(describe, handle) as served:
         client = await served.open_websocket()
         for _ in range(10):
-            client.stream.queue_frame(b"x" * 50_000)
+            client.stream.queue_frames([b"x" * 50_000])
         await client.ended.wait()
         assert end_of(client)[0] == 4000
         assert trio.current_time() == 1
@@ -553,7 +553,7 @@ async def test_many_at_once_and_none_disturbs_another(
                 bad.abort()
         for number, client in enumerate(clients):
             for count in range(10):
-                client.stream.queue_frame(b"%d %d" % (number, count))
+                client.stream.queue_frames([b"%d %d" % (number, count)])
         await trio.testing.wait_all_tasks_blocked()
         for number, client in enumerate(clients):
             assert client.received == [b"%d %d" % (number, count) for count in range(10)]

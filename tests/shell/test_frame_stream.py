@@ -46,8 +46,8 @@ async def connected(
 async def test_messages_travel_both_ways_in_order(autojump_clock: MockClock) -> None:
     async with connected() as (client, server, _):
         for number in range(1_000):
-            client.stream.queue_frame(b"up %d" % number)
-            server.stream.queue_frame(b"down %d" % number, binary=True)
+            client.stream.queue_frames([b"up %d" % number])
+            server.stream.queue_frames([b"down %d" % number], binary=True)
         await trio.testing.wait_all_tasks_blocked()
         assert server.received == [b"up %d" % number for number in range(1_000)]
         assert client.received == [b"down %d" % number for number in range(1_000)]
@@ -73,7 +73,7 @@ async def test_all_that_is_queued_goes_out_as_one_piece() -> None:
         await trio.testing.wait_all_tasks_blocked()
         before = counting.sends
         for _ in range(100):
-            server.stream.queue_frame(b"x")
+            server.stream.queue_frames([b"x"])
         assert server.stream.queued_bytes == 300
         await server.stream.flush()
         assert counting.sends == before + 1
@@ -87,8 +87,8 @@ async def test_all_that_is_queued_goes_out_as_one_piece() -> None:
 async def test_messages_larger_than_the_window(autojump_clock: MockClock) -> None:
     async with connected(window=1_000) as (client, server, _):
         payload = b"y" * LIMIT
-        client.stream.queue_frame(payload)
-        server.stream.queue_frame(payload)
+        client.stream.queue_frames([payload])
+        server.stream.queue_frames([payload])
         await trio.testing.wait_all_tasks_blocked()
         assert client.received == server.received == [payload]
 
@@ -106,7 +106,7 @@ async def test_fragments_with_a_ping_between_them(autojump_clock: MockClock) -> 
 async def test_the_masks_come_from_the_byte_source() -> None:
     near, far = memory_stream_pair()
     stream = FrameStream(near, client=True, max_message_size=LIMIT, random_bytes=lambda count: b"\0\1\2\3"[:count])
-    stream.queue_frame(b"\0\0\0\0")
+    stream.queue_frames([b"\0\0\0\0"])
     await stream.flush()
     assert await far.receive_some() == b"\x81\x84\0\1\2\3\0\1\2\3"
 
@@ -119,7 +119,7 @@ async def test_pings_are_answered_while_data_flows(autojump_clock: MockClock) ->
 
         async def flood(side: Side) -> None:
             for _ in range(200):
-                side.stream.queue_frame(b"z" * 500)
+                side.stream.queue_frames([b"z" * 500])
                 await trio.sleep(0.01)
 
         nursery.start_soon(flood, client)
@@ -167,7 +167,7 @@ async def _drain(stream: trio.abc.Stream) -> None:
 async def test_a_close_from_either_side(code: int, from_client: bool, autojump_clock: MockClock) -> None:
     async with connected() as (client, server, _):
         closing, other = (client, server) if from_client else (server, client)
-        closing.stream.queue_frame(b"last words")
+        closing.stream.queue_frames([b"last words"])
         started = trio.current_time()
         await closing.websocket.aclose(code, "grüße")
         await other.ended.wait()
@@ -223,7 +223,7 @@ async def test_no_message_goes_out_behind_a_close_frame(autojump_clock: MockCloc
         nursery.start_soon(client.websocket.aclose)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(trio.BrokenResourceError):
-            client.stream.queue_frame(b"late")
+            client.stream.queue_frames([b"late"])
         await client.stream.flush()
         assert (await peer.receive_some())[:2] == b"\x88\x82"
 
@@ -285,7 +285,7 @@ async def test_a_violation_after_our_own_close_frame_adds_no_second_one(autojump
 
 async def test_a_message_over_the_limit_is_1009(autojump_clock: MockClock) -> None:
     async with connected() as (client, server, _):
-        client.stream.queue_frame(b"x" * (LIMIT + 1))
+        client.stream.queue_frames([b"x" * (LIMIT + 1)])
         await server.ended.wait()
         await client.ended.wait()
         assert server.end is not None
@@ -315,7 +315,7 @@ async def test_every_byte_of_a_conversation_may_be_the_last(autojump_clock: Mock
                 opened = True
                 nursery.start_soon(client.write)
                 for message in messages:
-                    server.stream.queue_frame(message)
+                    server.stream.queue_frames([message])
                 nursery.start_soon(server.receive)
                 nursery.start_soon(server.websocket.aclose, 4001)
                 await client.receive()
@@ -546,9 +546,9 @@ async def test_a_server_may_reject(autojump_clock: MockClock) -> None:
 async def test_a_peer_that_does_not_read_holds_the_writer_back(autojump_clock: MockClock) -> None:
     async with served(window=10_000) as (client, peer, nursery):
         nursery.start_soon(client.write)
-        client.stream.queue_frame(b"x" * 20_000)
+        client.stream.queue_frames([b"x" * 20_000])
         await trio.testing.wait_all_tasks_blocked()
-        client.stream.queue_frame(b"y")
+        client.stream.queue_frames([b"y"])
         assert client.stream.queued_bytes == 20_000 + 8 + 1 + 6
         read = 0
         while read < 20_015:
@@ -559,16 +559,16 @@ async def test_a_peer_that_does_not_read_holds_the_writer_back(autojump_clock: M
 
 async def test_an_interrupted_flush_is_an_abrupt_end_and_never_garbage(autojump_clock: MockClock) -> None:
     async with connected(window=1_000, receive=False, write=False) as (client, server, _):
-        client.stream.queue_frame(b"whole")
+        client.stream.queue_frames([b"whole"])
         await client.stream.flush()
-        client.stream.queue_frame(b"x" * 5_000)
+        client.stream.queue_frames([b"x" * 5_000])
         with trio.move_on_after(1) as scope:
             await client.stream.flush()
         assert scope.cancelled_caught
         assert client.stream.queued_bytes == 0
 
         with pytest.raises(trio.BrokenResourceError):
-            client.stream.queue_frame(b"x")
+            client.stream.queue_frames([b"x"])
         with pytest.raises(trio.BrokenResourceError):
             await client.stream.flush()
         with pytest.raises(trio.BrokenResourceError):
@@ -588,7 +588,7 @@ async def test_what_the_peer_said_before_it_went_is_read_though_writing_fails(au
     async with served() as (client, peer, _):
         await peer.send_all(encode_frame(b"last words") + encode_close(4002))
         peer.close()
-        client.stream.queue_frame(b"x")
+        client.stream.queue_frames([b"x"])
         with pytest.raises(trio.BrokenResourceError):
             await client.stream.flush()
         await client.receive()
@@ -619,7 +619,7 @@ async def test_wake_is_remembered_once() -> None:
         assert not finished.is_set()
         stream.wake()
         await finished.wait()
-        stream.queue_frame(b"x")
+        stream.queue_frames([b"x"])
         await stream.wait_for_work()
         await stream.wait_for_work()
 
@@ -641,7 +641,7 @@ async def test_closing_wakes_the_writer() -> None:
 async def test_a_cancelled_close_closes(autojump_clock: MockClock) -> None:
     async with served(window=1_000) as (client, peer, nursery):
         nursery.start_soon(client.write)
-        client.stream.queue_frame(b"x" * 5_000)
+        client.stream.queue_frames([b"x" * 5_000])
         with trio.move_on_after(2) as scope:
             await client.stream.aclose()
         assert scope.cancelled_caught

@@ -19,7 +19,7 @@ and often without a writer, for each; and how a client saves one for whoever sen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -175,8 +175,8 @@ class FrameStream(trio.abc.Stream):
 
     # For the writer
 
-    def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
-        """Put a message into the queue, for the next `push` or `flush`.
+    def queue_frames(self, payloads: Iterable[bytes], *, binary: bool = False) -> None:
+        """Put messages into the queue, for the next `push` or `flush`.
 
         Raises:
             trio.BrokenResourceError: Nothing can be sent any more; see `can_send`.
@@ -185,11 +185,12 @@ class FrameStream(trio.abc.Stream):
             self._check_alive()
         if self._close_queued:
             raise trio.BrokenResourceError("a close frame was sent")
-        # The key is taken here as `_mask_key` does, for a call costs as much as the rest.
-        key = self._masks.pop() if self._masks else self._mask_key()
-        frame = encode_frame(payload, binary=binary, mask_key=key)
-        self._queue.append(frame)
-        self.queued_bytes += len(frame)
+        for payload in payloads:
+            # The key is taken here as `_mask_key` does, for a call costs as much as the rest.
+            key = self._masks.pop() if self._masks else self._mask_key()
+            frame = encode_frame(payload, binary=binary, mask_key=key)
+            self._queue.append(frame)
+            self.queued_bytes += len(frame)
         if self._writing:
             self._call_writer()
 

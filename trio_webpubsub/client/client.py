@@ -320,7 +320,7 @@ class Client(Previews):
             payload=payload_of(data, data_type),
             no_echo=bool(no_echo),
             ttl_seconds=ttl_seconds,
-            metadata=_checked(metadata),
+            metadata=None if metadata is None else _checked(metadata),
         )
         return await self._send(message, ack, ack_id, retries, repeat_in_new_session, log_payloads)
 
@@ -371,7 +371,9 @@ class Client(Previews):
         since the handler would run again.
         """
         message = wire.SendEvent(
-            event=check_event(event), payload=payload_of(data, data_type), metadata=_checked(metadata)
+            event=check_event(event),
+            payload=payload_of(data, data_type),
+            metadata=None if metadata is None else _checked(metadata),
         )
         return await self._send(message, ack, ack_id, retries, repeat_in_new_session, log_payloads)
 
@@ -401,7 +403,7 @@ class Client(Previews):
             invocation_id="",
             event=check_event(event),
             payload=payload_of(data, data_type),
-            metadata=_checked(metadata),
+            metadata=None if metadata is None else _checked(metadata),
         )
         if log_payloads:
             self._core.log_sent(message)
@@ -437,8 +439,6 @@ class Client(Previews):
         return core.perform(partial(core.session.outgoing.send, message, retries, repeat_in_new_session, ack_id))
 
 
-def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    if metadata is None:
-        return None
+def _checked(metadata: Mapping[str, str]) -> Mapping[str, str]:
     check_metadata(metadata)
     return dict(metadata)  # a copy, for the frame may have to be written anew

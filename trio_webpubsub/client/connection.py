@@ -172,8 +172,7 @@ class Connection:
             return False
         if self._log_payloads:
             _log("sent", frames)
-        for frame in frames:
-            transport.queue_frame(frame, binary=self._binary)
+        transport.queue_frames(frames, binary=self._binary)
         self._rearm()
         transport.push()
         if not transport.queued_bytes:

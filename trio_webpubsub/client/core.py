@@ -36,6 +36,9 @@ logger: logging.Logger = logging.getLogger("trio_webpubsub.client")
 MAX_POSTED_BYTES = 256 * 1024
 """Sends without an ack wait while more than this is queued for the writer."""
 
+AT_ONCE = 32
+"""So many frames of callers who wait for acks are written without waiting for more, so that the service can begin."""
+
 POSTS_PER_SCHEDULE_POINT = 64
 LAST_WRITES = 0.5
 """Seconds that a session which is being detached gets for writing what is queued."""
@@ -132,7 +135,7 @@ class Core:
             if self._room:  # what woke this task may make room for more than this, and this may not want it
                 self._offer_room()
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        if alone:
+        if alone or self.session.outgoing.waiting >= AT_ONCE:
             self._write()
         else:  # other tasks send as well, so that much can go together
             self.wake_writer()

@@ -63,8 +63,8 @@ class Transport(Protocol):
         """
         ...
 
-    def queue_frame(self, payload: bytes, *, binary: bool = False) -> None:
-        """Queue a message for the next push or flush."""
+    def queue_frames(self, payloads: list[bytes], *, binary: bool = False) -> None:
+        """Queue messages for the next push or flush."""
         ...
 
     def push(self) -> int:
@@ -107,7 +107,7 @@ class _WebSocketTransport:
     ) -> None:
         self.nursery = nursery
         self.receive_batch = stream.receive_batch
-        self.queue_frame = stream.queue_frame
+        self.queue_frames = stream.queue_frames
         self.push = stream.push
         self.wake = stream.wake
         self.wait_for_work = stream.wait_for_work

@@ -172,6 +172,11 @@ class Outgoing:
         return self._pending.posted_bytes
 
     @property
+    def waiting(self) -> int:
+        """Number of frames in the outbox."""
+        return self._pending.waiting
+
+    @property
     def idle(self) -> bool:
         """True when no frame waits to be written."""
         return self._pending.idle and self.streams.idle

@@ -134,6 +134,11 @@ class PendingOperations:
         return iter(self._by_id.values())
 
     @property
+    def waiting(self) -> int:
+        """Number of frames in the outbox."""
+        return len(self._outbox)
+
+    @property
     def idle(self) -> bool:
         """True when nothing is left to be written."""
         return not self._outbox and not self._delayed
