@@ -18,7 +18,6 @@ and often without a writer, for each; and how a client saves one for whoever sen
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 import trio
@@ -26,6 +25,7 @@ import trio
 from ..protocol.errors import ProtocolViolation
 from ..protocol.frame_reader import FrameReader
 from ..protocol.frame_writer import encode_close, encode_frame, encode_ping
+from .handshake import Handshake, is_switch
 from .randomness import ByteSource, system_bytes
 
 _RECEIVE_SIZE = 131_072
@@ -34,18 +34,12 @@ _MESSAGES_AT_ONCE = 512
 """So many messages are wanted of one read where much is coming, since a read costs as much as some dozen of them."""
 _CONTROL_LIMIT = 16_384
 """Bytes of control frames that may wait for trio-websocket before the receive loop waits too."""
-_LONGEST_REFUSAL = 65_536
-"""So much of the body of an answer that refuses the handshake is taken."""
 _REPLY_LIMIT = 262_144
 """Queued bytes above which trio-websocket waits: or a flood of pings, whose answers nobody reads, would fill memory."""
 
-_MASKS_AT_ONCE = 64
+_MASKS_AT_ONCE = 16
 """So many are made together, since asking the system takes longer than masking a frame."""
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")
-"""What h11 takes for the end of a head too: where the frames begin must not be a matter of opinion."""
-_SWITCHES = re.compile(rb"HTTP/\d\.\d 101\b")
-_STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
 _CLOSE = b"\x88"
 _PING = b"\x89"
 _ABNORMAL = 1006
@@ -98,14 +92,8 @@ class FrameStream(trio.abc.Stream):
         self._random_bytes = random_bytes
         # Receiving
         self._receive_size = _RECEIVE_SIZE
-        self._receives_frames = False
-        """The head of the handshake went by: what comes next is frames."""
-        self._rejected = False
-        """It went by, and was no 101: what comes next is the body of that answer."""
-        self._refusal = 0
-        """Bytes of that body so far."""
-        self._head = bytearray()
-        """What went by of the head so far."""
+        self._handshake: Handshake | None = Handshake(client=client)
+        """What is read of it; ``None`` when frames come next."""
         self._early = head
         """Bytes that were read before their time: before the handshake, and behind its head."""
         self._reader = FrameReader(masked=not client, max_message_size=max_message_size)
@@ -291,8 +279,8 @@ class FrameStream(trio.abc.Stream):
 
         Cancellation: Nothing is lost.
         """
-        if not self._receives_frames:
-            return await self._receive_handshake(max_bytes)
+        if self._handshake is not None:
+            return await self._receive_handshake(self._handshake, max_bytes)
         await trio.lowlevel.checkpoint()
         self._drop_pings()
         while not self._control and self._ended is None:
@@ -321,7 +309,7 @@ class FrameStream(trio.abc.Stream):
                 if not self._client:
                     raise
                 raise TransportEnded(_ABNORMAL, "the connection ended during the handshake") from error
-            self._sends_frames = not self._client and _SWITCHES.match(data) is not None
+            self._sends_frames = not self._client and is_switch(data)
             return
         await trio.lowlevel.checkpoint()
         while self.queued_bytes > _REPLY_LIMIT and not self._dead:
@@ -388,31 +376,19 @@ class FrameStream(trio.abc.Stream):
             self.last_received = trio.current_time()
         return data
 
-    async def _receive_handshake(self, max_bytes: int | None) -> bytes:
+    async def _receive_handshake(self, handshake: Handshake, max_bytes: int | None) -> bytes:
         data = await self._receive(max_bytes)
         if not data and not self._dead:
-            status = _STATUS.match(self._head)
-            answered = f", after an answer with status {status[1].decode()}" if status else ""
+            answered = f", after an answer with status {handshake.status}" if handshake.status else ""
             reason = f"the connection ended during the handshake{answered}"
             raise TransportEnded(_ABNORMAL, reason) from self._broken_by
-        if self._rejected:
-            self._refusal += len(data)
-            if self._refusal > _LONGEST_REFUSAL:  # trio-websocket would keep all of it
-                raise TransportEnded(_ABNORMAL, "the service refused the handshake, and gave too long an answer")
-            return data
-        before = len(self._head)
-        self._head += data
-        end = _END_OF_HEAD.search(self._head, max(0, before - 2))
-        if end is None:
-            return data
-        if self._client and not _SWITCHES.match(self._head):
-            self._rejected = True
-            return data
-        self._receives_frames = True
-        self._sends_frames = self._client
-        self._head.clear()
-        size = end.end() - before
-        self._early = data[size:] + self._early
+        size = handshake.take(data)
+        if handshake.refused_at_length:
+            raise TransportEnded(_ABNORMAL, "the service refused the handshake, and gave too long an answer")
+        if handshake.done:
+            self._handshake = None
+            self._sends_frames = self._client
+            self._early = data[size:] + self._early
         return data[:size]
 
     def _take_control(self, max_bytes: int | None) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 import trio
 
@@ -54,19 +53,20 @@ class Connection:
     ) -> None:
         self._session = session
         self._transport = transport
+        self._frames = transport.frames
         self._router = router
         self._dispatch = dispatch
         self._written = written
         self._log_payloads = log_payloads
         self._binary = session.binary
         self._proven = False
-        self._tick_scope = trio.CancelScope()
+        self._tick_scope: trio.CancelScope | None = None
+        """The ticker's; without one, the ticker is still to be started."""
         self._keep_alive_scope = trio.CancelScope()
         self._link_deadline = math.inf
         """When the link must have shown that it carries the session; then, when to look if it still lives."""
         self._flushing_since = math.inf
         self._name = ""
-        self._ticking = False
         self._ended: TransportEnded  # as the receive loop says before it sets the event
         self._over = trio.Event()
 
@@ -78,15 +78,15 @@ class Connection:
     @property
     def busy(self) -> bool:
         """Whether something taken from the session is being written."""
-        return self._transport.queued_bytes > 0
+        return self._frames.queued_bytes > 0
 
     def wake_writer(self) -> None:
         """Something may be there to write, and more may come in this pass of the scheduler."""
-        self._transport.wake()
+        self._frames.wake()
 
     def write(self) -> None:
         """Write what the session has, as far as the network takes it without waiting; the rest is the writer's."""
-        if not self._transport.queued_bytes:  # else the writer is at it already
+        if not self._frames.queued_bytes:  # else the writer is at it already
             self._write_some()
             if not self._session.idle:
                 self.wake_writer()
@@ -101,7 +101,7 @@ class Connection:
         self._session.transport_opened()
         self._link_deadline = trio.current_time() + proof_timeout
         self._name = name
-        self._transport.set_writer(partial(self._start, self._write, "writer"))
+        self._frames.start_writer = self._start_writer
         self._start(self._receive, "receive loop")
         self._start(self._keep_alive, "keep-alive")
         self.write()
@@ -111,6 +111,9 @@ class Connection:
             with trio.move_on_after(LAST_WORDS):
                 await self._transport.finish()
         return ended
+
+    def _start_writer(self) -> None:
+        self._start(self._write, "writer")
 
     def _start(self, task: Callable[[], Awaitable[None]], what: str) -> None:
         # A nursery of our own would cost every idle client more than a kilobyte.
@@ -127,7 +130,7 @@ class Connection:
     async def _receive(self) -> None:
         while True:
             try:
-                batch = await self._transport.receive_batch()
+                batch = await self._frames.receive_batch()
             except TransportEnded as ended:
                 self._end(ended)
                 return
@@ -166,36 +169,35 @@ class Connection:
 
     def _write_some(self) -> bool:
         """Write some of what the session has, or queue it; gives whether there was anything."""
-        transport = self._transport
-        frames = self._session.take_frames(trio.current_time()) if transport.can_send else []
-        if not frames:
+        frames = self._frames
+        payloads = self._session.take_frames(trio.current_time()) if frames.can_send else []
+        if not payloads:
             return False
         if self._log_payloads:
-            _log("sent", frames)
-        transport.queue_frames(frames, binary=self._binary)
+            _log("sent", payloads)
+        frames.queue_frames(payloads, binary=self._binary)
         self._rearm()
-        transport.push()
-        if not transport.queued_bytes:
+        if not frames.push():
             self._written()
         return True
 
     async def _write(self) -> None:
-        transport = self._transport
+        frames = self._frames
         try:
             while True:
                 wrote = self._write_some()
-                if transport.queued_bytes:
+                if frames.queued_bytes:
                     self._flushing_since = trio.current_time()
-                    await transport.flush()
+                    await frames.flush()
                     self._flushing_since = math.inf
                     self._written()
                 elif wrote:  # acks want to be read before more is written
                     await trio.lowlevel.checkpoint()
                 else:
-                    await transport.wait_for_work()
+                    await frames.wait_for_work()
         except trio.BrokenResourceError:
             # The receive loop tells how it ended. If only this direction broke, it has to be told.
-            await transport.abort()
+            await self._transport.abort()
 
     async def _tick(self) -> None:
         session = self._session
@@ -219,7 +221,7 @@ class Connection:
         if not self._proven:
             logger.info("no sign of the session on the new link")
             return False
-        deadline = self._session.keep_alive(self._transport.last_received, now)
+        deadline = self._session.keep_alive(self._frames.last_received, now)
         # A peer that sends but does not read is as good as dead.
         stalled = self._flushing_since + self._session.patience
         if deadline is None or now >= stalled:
@@ -232,14 +234,16 @@ class Connection:
         """Make the timers of the ticker and the keep-alive fit what has just happened."""
         session = self._session
         if session.pinged and self._proven:
-            deadline = session.keep_alive(self._transport.last_received, trio.current_time())
+            deadline = session.keep_alive(self._frames.last_received, trio.current_time())
             if deadline is not None:
                 self._link_deadline = self._keep_alive_scope.deadline = deadline
-        if session.next_deadline < self._tick_scope.deadline:
-            self._tick_scope.deadline = session.next_deadline
-            if not self._ticking:
-                self._ticking = True
+        deadline = session.next_deadline
+        if self._tick_scope is None:
+            if deadline < math.inf:
+                self._tick_scope = trio.CancelScope()  # until the ticker makes its own
                 self._start(self._tick, "sequence-ack ticker")
+        elif deadline < self._tick_scope.deadline:
+            self._tick_scope.deadline = deadline
 
 
 def _log(what: str, messages: Sequence[object]) -> None:

@@ -81,8 +81,7 @@ class Core:
         self._max_pending_sends = max_pending_sends
         self._max_pending_bytes = max_pending_bytes
         self._room = trio.lowlevel.ParkingLot()  # for callers that wait until less is pending
-        self._posting = trio.lowlevel.ParkingLot()  # for callers that wait until the writer has caught up
-        self._drained = trio.lowlevel.ParkingLot()  # for a block that is being left
+        self._behind = trio.lowlevel.ParkingLot()  # for callers, and a block being left, until enough is written
         self._post_credit = POSTS_PER_SCHEDULE_POINT
         self._ready = trio.Event()
         self._detached = False
@@ -185,7 +184,7 @@ class Core:
         session = self.session
         self.raise_if_stopped()
         while not session.can_post or session.outgoing.posted_bytes >= MAX_POSTED_BYTES:
-            await self._posting.park()
+            await self._behind.park()
             self.raise_if_stopped()
 
     async def invoke(self, message: wire.Invoke) -> wire.InvokeResponse:
@@ -212,6 +211,11 @@ class Core:
         logger.debug("received %s", shown(message))
 
     # How it stands
+
+    @property
+    def hub(self) -> str:
+        """Where this is a client."""
+        return self._supervisor.url.hub
 
     @property
     def token_expires_at(self) -> float | None:
@@ -302,7 +306,7 @@ class Core:
                     self.router.lifecycle(output)
                     if isinstance(output, Connected | Recovered):
                         self._ready.set()
-                        self._posting.unpark_all()
+                        self._behind.unpark_all()
         self._offer_room()  # not where operations are woken: some have nobody to be woken
 
     def _group_refused(self, group: str, rejoin: Operation | None) -> None:
@@ -326,10 +330,8 @@ class Core:
 
     def _written(self) -> None:
         """The writer has caught up a little."""
-        if self._posting and self.session.outgoing.posted_bytes < MAX_POSTED_BYTES:
-            self._posting.unpark_all()
-        if self._drained and self._all_written:
-            self._drained.unpark_all()
+        if self._behind and self.session.outgoing.posted_bytes < MAX_POSTED_BYTES:
+            self._behind.unpark_all()
 
     def _write(self) -> None:
         """Write at once, if there is a link."""
@@ -413,7 +415,7 @@ class Core:
     async def _drain(self) -> None:
         while self.session.state != "stopped" and not self._all_written:
             self.wake_writer()
-            await self._drained.park()
+            await self._behind.park()
 
     def stop(self, reason: str) -> None:
         """End everything that anybody waits for. Does nothing the second time."""
@@ -423,8 +425,8 @@ class Core:
         self._dispatch(self.session.stop(reason))
         self.router.end_all(self.end_of_subscriptions)
         self.states.end_all(self.end_of_subscriptions)
-        for lot in (self._room, self._posting, self._drained):
-            lot.unpark_all()
+        self._room.unpark_all()
+        self._behind.unpark_all()
         self._ready.set()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import NoneType
 
@@ -16,7 +16,7 @@ from .._shell.connector import Connector, connect_tcp
 from .._shell.groups import leaves
 from .._shell.proxy import Proxy, ProxyConnector, connect_as_environment_says
 from ..errors import InternalError
-from ..protocol.arguments import check_callable, check_flags, check_number, check_type, kind_of
+from ..protocol.arguments import check_callable, check_flags, check_numbers, check_type, kind_of
 from ..protocol.backoff import full_jitter
 from ..protocol.names import check_count
 from ..protocol.session import Session
@@ -46,8 +46,7 @@ def reconnect_delays() -> Iterator[float]:
 
 
 @block("async with open_client(url) as client:")
-@asynccontextmanager
-async def open_client(
+def open_client(
     url: str | Callable[[], Awaitable[str]],
     *,
     subprotocol: Subprotocol = "json.reliable.webpubsub.azure.v1",
@@ -71,7 +70,7 @@ async def open_client(
     log_payloads: bool = False,
     resume: SessionTicket | None = None,
     connector: Connector = connect_tcp,
-) -> AsyncGenerator[Client, None]:
+) -> AbstractAsyncContextManager[Client]:
     """Connect to a hub, and stay connected for as long as the block runs.
 
     The block starts when the service has accepted the connection. Drops are recovered in the background, without loss,
@@ -127,19 +126,17 @@ async def open_client(
     Cancellation: The connection is closed, in at most half a second. Exceptions of the block come out as they are.
     """
     urls = UrlSource(url, allow_insecure=allow_insecure)
-    numbers = {
-        "recovery_timeout": recovery_timeout,
-        "ack_timeout": ack_timeout,
-        "connect_timeout": connect_timeout,
-        "close_timeout": close_timeout,
-        "keep_alive_interval": keep_alive_interval,
-        "keep_alive_timeout": keep_alive_timeout,
-        "max_pending_sends": max_pending_sends,
-        "max_pending_bytes": max_pending_bytes,
-        "max_message_size": max_message_size,
-    }
-    for name, value in numbers.items():
-        check_number(name, value)
+    check_numbers(
+        recovery_timeout=recovery_timeout,
+        ack_timeout=ack_timeout,
+        connect_timeout=connect_timeout,
+        close_timeout=close_timeout,
+        keep_alive_interval=keep_alive_interval,
+        keep_alive_timeout=keep_alive_timeout,
+        max_pending_sends=max_pending_sends,
+        max_pending_bytes=max_pending_bytes,
+        max_message_size=max_message_size,
+    )
     check_count("send_retries", send_retries)
     check_flags(auto_rejoin=auto_rejoin, log_payloads=log_payloads)
     if reconnect is not None and not callable(reconnect):
@@ -153,56 +150,62 @@ async def open_client(
     elif connector is connect_tcp:
         connector = connect_as_environment_says
     codec = codec_for(subprotocol if resume is None else resume.subprotocol)
-    first_url = await urls.get(connect_timeout) if resume is None else urls.parse(resume.url)
-    ticket = None if resume is None else resume.take()
-    session = Session(
-        codec,
-        SessionSettings(
-            ack_timeout=ack_timeout,
-            recovery_timeout=recovery_timeout,
-            keep_alive_interval=keep_alive_interval,
-            keep_alive_timeout=keep_alive_timeout,
-            send_retries=send_retries,
-            auto_rejoin=auto_rejoin,
-            max_message_size=max_message_size,
-        ),
-        retry_delays=partial(full_jitter, random.random, base=RETRY_BASE, cap=RETRY_CAP),
-    )
-    if ticket is not None:
-        session.resume(ticket, trio.current_time())
-    core = Core(
-        session=session,
-        urls=urls,
-        first_url=first_url,
-        open_transport=partial(
-            open_transport,
-            connector=connector,
-            subprotocol=codec.subprotocol,
-            headers=extra_headers,
-            ssl_context=ssl_context,
-            max_message_size=MAX_RECEIVED_MESSAGE,
-        ),
-        connect_timeout=connect_timeout,
-        reconnect=reconnect,
-        max_pending_sends=max_pending_sends,
-        max_pending_bytes=max_pending_bytes,
-        log_payloads=log_payloads,
-    )
-    if ticket is not None:
-        core.router.inherit(
-            {name: [(each.message, each.size) for each in messages] for name, messages in ticket.unread.items()}
+
+    async def make_core() -> Core:
+        first_url = await urls.get(connect_timeout) if resume is None else urls.parse(resume.url)
+        ticket = None if resume is None else resume.take()
+        session = Session(
+            codec,
+            SessionSettings(
+                ack_timeout=ack_timeout,
+                recovery_timeout=recovery_timeout,
+                keep_alive_interval=keep_alive_interval,
+                keep_alive_timeout=keep_alive_timeout,
+                send_retries=send_retries,
+                auto_rejoin=auto_rejoin,
+                max_message_size=max_message_size,
+            ),
+            retry_delays=partial(full_jitter, random.random, base=RETRY_BASE, cap=RETRY_CAP),
         )
-    async with _running(core, first_url.hub, close_timeout):
-        yield Client(core)
+        if ticket is not None:
+            session.resume(ticket, trio.current_time())
+        core = Core(
+            session=session,
+            urls=urls,
+            first_url=first_url,
+            open_transport=partial(
+                open_transport,
+                connector=connector,
+                subprotocol=codec.subprotocol,
+                headers=extra_headers,
+                ssl_context=ssl_context,
+                max_message_size=MAX_RECEIVED_MESSAGE,
+            ),
+            connect_timeout=connect_timeout,
+            reconnect=reconnect,
+            max_pending_sends=max_pending_sends,
+            max_pending_bytes=max_pending_bytes,
+            log_payloads=log_payloads,
+        )
+        if ticket is not None:
+            core.router.inherit(
+                {name: [(each.message, each.size) for each in messages] for name, messages in ticket.unread.items()}
+            )
+        return core
+
+    # What these arguments were is not kept for as long as the block runs: there may be thousands of clients.
+    return _running(make_core, close_timeout)
 
 
 @asynccontextmanager
-async def _running(core: Core, hub: str, close_timeout: float) -> AsyncGenerator[None, None]:
+async def _running(make_core: Callable[[], Awaitable[Core]], close_timeout: float) -> AsyncGenerator[Client, None]:
     """Run the background tasks beside a block, and let one exception out: the block's own, or what ended the client.
 
     The tasks are shielded from their birth, and this function alone cancels them. So a block that is being cancelled
     may still say goodbye in a shielded scope of its own, and the writer lives to write it.
     """
+    core = await make_core()
+    del make_core
     background = core.background
     block_error: BaseException | None = None
     defect: BaseException | None = None
@@ -218,10 +221,10 @@ async def _running(core: Core, hub: str, close_timeout: float) -> AsyncGenerator
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, name=f"supervisor {hub}")
+            nursery.start_soon(run, name=f"supervisor {core.hub}")
             try:
                 await core.wait_ready()
-                yield
+                yield Client(core)
             except BaseException as error:  # whatever ends the block early, cancellation too, is not kept waiting
                 block_error = error
                 raise

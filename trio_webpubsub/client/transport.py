@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import trio
 import trio_websocket
@@ -28,117 +27,30 @@ _SAID_CHARACTERS = 200
 """How much of the service's reason for a refusal is passed on."""
 
 
-class Transport(Protocol):
-    """What a connection needs of its WebSocket. One task receives, one writes."""
+class Transport:
+    """One open WebSocket. One task receives from its ``frames``, one writes."""
 
-    @property
-    def nursery(self) -> trio.Nursery:
+    def __init__(
+        self, nursery: trio.Nursery, websocket: trio_websocket.WebSocketConnection, frames: FrameStream
+    ) -> None:
+        self.nursery: trio.Nursery = nursery
         """For the tasks of whoever uses the transport. It is cancelled when the block ends that holds the transport."""
-        ...
-
-    @property
-    def last_received(self) -> float:
-        """The time on trio's clock when the last byte came."""
-        ...
-
-    @property
-    def queued_bytes(self) -> int:
-        """Size of what is queued and not yet written."""
-        ...
-
-    @property
-    def can_send(self) -> bool:
-        """False once nothing more can be queued, since the transport is ending or dead."""
-        ...
-
-    def set_writer(self, start: Callable[[], None]) -> None:
-        """Let ``start`` be called once, as soon as there is work for a writer; before anything is queued."""
-        ...
-
-    def receive_batch(self) -> Awaitable[list[bytes]]:
-        """Give all data messages that have come, at least one.
-
-        Raises:
-            TransportEnded: nothing more will come.
-        """
-        ...
-
-    def queue_frames(self, payloads: list[bytes], *, binary: bool = False) -> None:
-        """Queue messages for the next push or flush."""
-        ...
-
-    def push(self) -> int:
-        """Write what is queued, as far as the network takes it without waiting; the rest is left to the writer.
-
-        Gives how many bytes that are.
-        """
-        ...
-
-    def wake(self) -> None:
-        """Make `wait_for_work` return."""
-        ...
-
-    def wait_for_work(self) -> Awaitable[None]:
-        """Wait until something is queued or `wake` was called."""
-        ...
-
-    def flush(self) -> Awaitable[None]:
-        """Write everything that is queued."""
-        ...
+        self.frames: FrameStream = frames
+        """What comes and goes."""
+        self._websocket = websocket
 
     async def aclose(self, code: int) -> None:
         """Do the closing handshake. Needs a task that receives and one that writes; has no deadline of its own."""
-        ...
-
-    async def finish(self) -> None:
-        """After the peer's close: answer it, and close. Needs a task that writes; has no deadline of its own."""
-        ...
-
-    async def abort(self) -> None:
-        """End at once, without a word to the other side."""
-        ...
-
-
-class _WebSocketTransport:
-    """A `Transport` over trio-websocket."""
-
-    def __init__(
-        self, nursery: trio.Nursery, websocket: trio_websocket.WebSocketConnection, stream: FrameStream
-    ) -> None:
-        self.nursery = nursery
-        self.receive_batch = stream.receive_batch
-        self.queue_frames = stream.queue_frames
-        self.push = stream.push
-        self.wake = stream.wake
-        self.wait_for_work = stream.wait_for_work
-        self.flush = stream.flush
-        self._websocket = websocket
-        self._stream = stream
-
-    @property
-    def last_received(self) -> float:
-        return self._stream.last_received
-
-    @property
-    def queued_bytes(self) -> int:
-        return self._stream.queued_bytes
-
-    @property
-    def can_send(self) -> bool:
-        return self._stream.can_send
-
-    def set_writer(self, start: Callable[[], None]) -> None:
-        self._stream.start_writer = start
-
-    async def aclose(self, code: int) -> None:
-        self._stream.ignore_pings()
+        self.frames.ignore_pings()
         await self._websocket.aclose(code)
 
     async def finish(self) -> None:
-        await self._stream.aclose()
+        """After the peer's close: answer it, and close. Needs a task that writes; has no deadline of its own."""
+        await self.frames.aclose()
 
     async def abort(self) -> None:
-        await trio.aclose_forcefully(self._stream)
+        """End at once, without a word to the other side."""
+        await trio.aclose_forcefully(self.frames)
 
 
 @asynccontextmanager
@@ -179,7 +91,7 @@ async def open_transport(
             if websocket.subprotocol != subprotocol:
                 raise ConnectFailed(f"the service did not accept the subprotocol {subprotocol}")
             opened = True
-            yield _WebSocketTransport(nursery, websocket, frames)
+            yield Transport(nursery, websocket, frames)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if opened:

@@ -27,6 +27,16 @@ def check_number(name: str, value: object, *, zero: bool = False) -> float:
     return value
 
 
+def check_numbers(**numbers: object) -> None:
+    """Refuse what is no number above 0, as `check_number` does.
+
+    Raises:
+        ValueError, TypeError: one is none.
+    """
+    for name, value in numbers.items():
+        check_number(name, value)
+
+
 def check_flags(**flags: object) -> None:
     """Refuse what is no ``bool``: the text ``"false"`` would count as true.
 
