@@ -2,6 +2,9 @@
 
 trio-websocket does the handshake, answers pings and closes. It is given a `FrameStream` instead of the socket, so that
 data frames never go through it. Every failure to connect becomes one `ConnectFailed`.
+
+The first connection loads trio-websocket, and with it wsproto and h11. They are half of what importing the package
+would take beside trio, and who uses only its service or its webhooks never connects.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ import inspect
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
-import trio_websocket
 
 from .._shell.at_once import sender_of
 from .._shell.clock import wall_time
@@ -22,6 +25,9 @@ from .._shell.groups import forget_frames, leaves
 from ..errors import ConnectFailed
 from ..protocol.claims import expires_at
 from ..protocol.urls import ClientUrl
+
+if TYPE_CHECKING:
+    import trio_websocket
 
 _SAID_CHARACTERS = 200
 """How much of the service's reason for a refusal is passed on."""
@@ -71,6 +77,8 @@ async def open_transport(
 
     Cancellation: nothing is left open.
     """
+    import trio_websocket  # not at the top: see there
+
     deadline = trio.current_time() + connect_timeout
     stream = await _dial(url, connector, ssl_context, deadline)
     frames = FrameStream(stream, client=True, max_message_size=max_message_size, try_send=sender_of(stream))
@@ -138,6 +146,8 @@ def _checked(stream: object) -> trio.abc.Stream:
 
 def _handshake_error(group: BaseExceptionGroup[BaseException], url: ClientUrl) -> BaseException:
     """Choose what to raise for the failures of trio-websocket's tasks and of our wait for them."""
+    import trio_websocket  # was loaded before there was a handshake
+
     errors = list(leaves(group))
     for error in errors:
         if not isinstance(error, Exception):
