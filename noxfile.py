@@ -238,13 +238,10 @@ def files_below(directory: Path) -> Iterator[Path]:
 def imports(session: nox.Session) -> None:
     """Measure how long importing takes, beside the official packages; the times are printed, none is judged."""
     ours = (PACKAGE, *(f"{PACKAGE}.{part}" for part in ("service", "webhooks", "emulator")))
-    theirs = ("azure.messaging.webpubsubclient", "azure.messaging.webpubsubservice")
-    command = ("python", "tests/benchmarks/imports.py", *session.posargs)
-    session.install(".")
-    session.run(*command, *ours, "trio", "trio_websocket")
-    # Afterwards: ours load less where what only theirs need is not installed.
-    session.install(*(peer for peer in group("bench") if peer.startswith(("aiohttp", "azure-"))))
-    session.run(*command, *theirs, *(f"{module}.aio" for module in theirs))
+    official = ("azure.messaging.webpubsubclient", "azure.messaging.webpubsubservice")
+    theirs = (*official, *(f"{module}.aio" for module in official))
+    session.install(".", *(peer for peer in group("bench") if peer.startswith(("aiohttp", "azure-"))))
+    session.run("python", "tests/benchmarks/imports.py", *session.posargs, "trio", *ours, *theirs)
 
 
 @nox.session

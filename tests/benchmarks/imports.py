@@ -1,8 +1,8 @@
 """How long importing takes: ``python tests/benchmarks/imports.py [--rounds N] MODULE...``; ``nox -s imports`` runs it.
 
-Each import happens in a Python of its own, so often that the least is what it takes and not what other programs do
-meanwhile. Two measures: processor time beyond that of a Python that imports nothing; and what ``-X importtime`` says,
-whose clock runs on while others work. What is compiled on the way was compiled before.
+Each import happens in a Python of its own, once in every round, so that what else the machine does falls on all alike;
+the medians are told. Two measures: processor time beyond that of a Python that imports nothing; and what
+``-X importtime`` says, whose clock runs on while others work. What is compiled on the way was compiled before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import resource
 import subprocess
 import sys
+from statistics import median
 
 
 def run(*arguments: str) -> tuple[float, str]:
@@ -48,7 +49,8 @@ def main() -> None:
             wall[module].append(import_time(module)[0])
     print(f"{'import':40} {'CPU, ms':>9} {'importtime, ms':>15} {'modules':>8}")
     for module in options.modules:
-        print(f"{module:40} {min(cpu[module]) - min(nothing):9.0f} {min(wall[module]):15.0f} {loaded[module]:8}")
+        cpu_time, import_took = median(cpu[module]) - median(nothing), median(wall[module])
+        print(f"{module:40} {cpu_time:9.0f} {import_took:15.0f} {loaded[module]:8}")
 
 
 if __name__ == "__main__":
