@@ -34,7 +34,7 @@ def note(event, arguments):
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes)) else ""
         if path.endswith((".py", ".so", ".pyd")) or ".pyc" in path:
             return
-    elif not event.startswith(TOUCHING) or event in READING or "__pycache__" in str(arguments):
+    elif not event.startswith(TOUCHING) or event in READING:
         return
     events.append(f"{event} {arguments!r:.200}")
 
@@ -86,7 +86,8 @@ print(json.dumps({module: found for module in modules if (found := effects(modul
 
 def effects_of_importing(modules: list[str], directory: Path) -> dict[str, list[str]]:
     """Import some modules, one after the other, in a Python of their own; gives what happened besides."""
-    command = [sys.executable, "-W", "ignore", "-c", LOOK_ON, json.dumps([OTHERS, modules])]
+    # Without -B the import system writes what it compiled.
+    command = [sys.executable, "-B", "-W", "ignore", "-c", LOOK_ON, json.dumps([OTHERS, modules])]
     ran = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
     found: dict[str, list[str]] = json.loads(ran.stdout)
     return found

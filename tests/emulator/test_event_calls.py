@@ -378,7 +378,7 @@ async def test_an_app_that_fails_is_tried_again_and_its_error_is_logged(
         ack = await ask(peer)
         assert (ack["success"], trio.current_time()) == (False, 9)
         assert await other.ask(type="ping") == {"type": "pong"}
-    assert caplog.text.count("an event handler's app failed") == (0 if respond is says_nothing else 4)
+    assert caplog.messages.count("an event handler's app failed") == (0 if respond is says_nothing else 4)
     assert f"the event e of '{peer.connection_id}' failed: " in caplog.text
 
 
