@@ -47,7 +47,7 @@ def test_a_terminal_gets_colours(terminal: Terminal) -> None:
 
 
 def test_a_long_line_is_not_wrapped(terminal: Terminal) -> None:
-    assert Painter(terminal.file).paint("word " * 100) == "word " * 100
+    assert Painter(terminal.file).paint("a word" * 100) == "a word" * 100
 
 
 def test_none_that_does_not_want_any(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
