@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 import trio_webpubsub
@@ -37,7 +38,7 @@ exclude_patterns = ["_build", "topics/speed_table.rst"]
 python_maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_typehints_format = "fully-qualified"
+autodoc_typehints_format = "short"
 
 nitpicky = True
 nitpick_ignore_regex = [
@@ -71,25 +72,33 @@ def link_to_the_public_place(
     return env.domains.python_domain.resolve_xref(env, node["refdoc"], app.builder, "obj", place, node, text)
 
 
-def read_google_style(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
-    """Turn the sections of a docstring into fields.
+@cache
+def said_of_data() -> dict[str, list[str]]:
+    """Read what stands below the names that are neither classes nor functions.
+
+    Autodoc looks for it in the module that a name is imported from, which may not be the one that it was written in.
+    """
+    modules = pkgutil.walk_packages(trio_webpubsub.__path__, "trio_webpubsub.")
+    return {
+        name: lines
+        for module in modules
+        if not module.name.endswith("__main__")
+        for (owner, name), lines in ModuleAnalyzer.for_module(module.name).find_attr_docs().items()
+        if not owner
+    }
+
+
+def read_docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Find the docstring of data, and turn the sections of any other into fields.
 
     As an extension of its own, napoleon takes what stands before a colon in an attribute's text for its type. Ours is
     prose, so attributes are read like anything else.
     """
-    place = "" if what in {"attribute", "data", "property"} else what
+    if what == "data":
+        lines[:] = said_of_data()[name.rpartition(".")[2]]
+        return
+    place = "" if what in {"attribute", "property"} else what
     lines[:] = GoogleDocstring(lines, Config(), app, place, name, value, options).lines()
-
-
-def shorten_names(
-    app: Sphinx, what: str, name: str, value: object, options: object, signature: str | None, returned: str | None
-) -> tuple[str | None, str | None]:
-    """Show public names in signatures without the module that they were written in."""
-
-    def public(match: re.Match[str]) -> str:
-        return match[1] if match[1] in public_places() else match[0]
-
-    return tuple(text and re.sub(r"\btrio_webpubsub(?:\.\w+)*\.(\w+)", public, text) for text in (signature, returned))
 
 
 class CommandHelp(SphinxDirective):
@@ -107,6 +116,5 @@ class CommandHelp(SphinxDirective):
 def setup(app: Sphinx) -> None:
     """Hook these in; Sphinx calls this."""
     app.add_directive("command", CommandHelp)
-    app.connect("autodoc-process-docstring", read_google_style)
-    app.connect("autodoc-process-signature", shorten_names)
+    app.connect("autodoc-process-docstring", read_docstring)
     app.connect("missing-reference", link_to_the_public_place)

@@ -31,6 +31,7 @@ class ConnectFailed(WebPubSubError):
     def __init__(self, reason: str, *, status: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        """What was in the way, without a secret."""
         self.status = status
         """The HTTP status with which the service rejected the handshake, if it did."""
 
@@ -41,6 +42,7 @@ class ClientStopped(WebPubSubError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the client stopped: {reason}")
         self.reason = reason
+        """Why it gave up."""
 
 
 class SendFailed(WebPubSubError):
@@ -52,9 +54,11 @@ class SendFailed(WebPubSubError):
     def __init__(self, ack_id: int, name: str, message: str) -> None:
         super().__init__(f"{name or 'unnamed error'}: {message}" if message else name or "refused without a reason")
         self.ack_id = ack_id
+        """Under this id it can be tried again, as long as the session lasts: ``ack_id=``."""
         self.name = name
         """The service's name for the failure, such as ``Forbidden`` or ``InternalServerError``."""
         self.message = message
+        """What the service says about it; may be empty."""
 
 
 class AckTimeout(WebPubSubError, trio.TooSlowError):
@@ -63,6 +67,7 @@ class AckTimeout(WebPubSubError, trio.TooSlowError):
     def __init__(self, ack_id: int) -> None:
         super().__init__(f"no ack for operation {ack_id} came in time; it may have run or not")
         self.ack_id = ack_id
+        """Under this id it can be tried again, as long as the session lasts: ``ack_id=``."""
 
 
 class DeliveryUnknown(WebPubSubError):
@@ -71,6 +76,7 @@ class DeliveryUnknown(WebPubSubError):
     def __init__(self, ack_id: int) -> None:
         super().__init__(f"the session was lost before the ack of operation {ack_id} came; it may have run or not")
         self.ack_id = ack_id
+        """The id that it had in the lost session."""
 
 
 class InvocationFailed(WebPubSubError):
@@ -81,6 +87,7 @@ class InvocationFailed(WebPubSubError):
         self.name = name
         """The service's name for the failure; ``ConnectionLost`` when the link dropped."""
         self.message = message
+        """What the service says about it; may be empty."""
 
 
 class InvocationTimeout(InvocationFailed, trio.TooSlowError):
@@ -102,7 +109,9 @@ class GroupLost(WebPubSubError):
     def __init__(self, group: str, error: Exception) -> None:
         super().__init__(f"group {group!r} could not be joined again: {error}")
         self.group = group
+        """The group that was lost."""
         self.error = error
+        """Why it could not be joined again."""
 
 
 class StreamFailed(WebPubSubError):
@@ -117,6 +126,7 @@ class StreamFailed(WebPubSubError):
         ``ProtocolViolation`` and ``Timeout`` to a sender; ``IdleTimeout``, ``Superseded`` (another stream began under
         the same name) and ``ClientClosed`` to a reader."""
         self.message = message
+        """What the service or the sender says about it; may be empty."""
         self.user_error_code = user_error_code
         """The sender's own code: ``Exception`` or ``Cancelled`` where a block of this library was left like that."""
 

@@ -114,7 +114,7 @@ class Client(Previews):
             fragments: Take the fragments of streams as well, which `group_streams` is for (a preview of the service).
             gaps: Yield a `Gap` wherever messages are missing: after a lost session, for a frame that could not be read,
                 for messages that did not fit into the buffer.
-            buffer: Messages that may wait for the consumer, beside the limit of 16 MiB.
+            buffer: Messages that may wait for the consumer, 10,000 by default, beside the limit of 16 MiB.
             overflow: What happens to a consumer that stands still while more comes: ``"error"`` ends the subscription
                 with `SubscriptionOverflow`; ``"drop_oldest"`` and ``"drop_newest"`` lose messages.
 
@@ -168,7 +168,9 @@ class Client(Previews):
     def lifecycle(self) -> Subscription[Lifecycle]:
         """Watch the connection: first how it stands, then each change.
 
-        A watcher that is 1,000 of them behind loses the oldest news. It ends when the client does, with `Stopped`.
+        It ends when the client does, with `Stopped`.
+
+        Back-pressure: a watcher that is 1,000 of them behind loses the oldest news.
         """
         return subscribe(self._core, Feed.LIFECYCLE, buffer=LIFECYCLE_BUFFER, overflow="drop_oldest")
 
@@ -212,6 +214,8 @@ class Client(Previews):
             ValueError: ``group`` is no group name.
 
         Cancellation: a join that is already on its way is undone by a leave.
+
+        Back-pressure: waits while too many operations are pending.
         """
         check_group(group)
         return await self._core.perform(partial(self._core.session.outgoing.join, group))
@@ -224,6 +228,8 @@ class Client(Previews):
             SendFailed, AckTimeout, ClientStopped, trio.ClosedResourceError, ValueError: as for `join_group`.
 
         Cancellation: the group is left or not, depending on whether the frame was already written.
+
+        Back-pressure: waits while too many operations are pending.
         """
         check_group(group)
         outgoing = self._core.session.outgoing

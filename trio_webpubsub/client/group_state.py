@@ -60,11 +60,13 @@ class GroupState(Mapping[str, MemberState]):
         client's block, and with `GroupLost` when the states of the group cannot be watched any more.
 
         Args:
-            buffer: Changes that may wait for the consumer; one more ends this with `SubscriptionOverflow`.
+            buffer: Changes that may wait for the consumer, 10,000 by default.
 
         Raises:
             ValueError: ``buffer`` is less than 1.
             trio.ClosedResourceError: the block of `Client.group_state` has ended.
+
+        Back-pressure: a consumer that is more than ``buffer`` changes behind gets `SubscriptionOverflow`, after them.
         """
         check_buffer(buffer, "change")
         if self._closed:

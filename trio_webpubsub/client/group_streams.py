@@ -132,8 +132,9 @@ class GroupStream(Subscription[M_co]):
 class GroupStreams(Subscription[GroupStream[M_co]]):
     """Streams from a group, as a channel of `GroupStream`. Get one from `Client.group_streams`.
 
-    At most 1,024 streams wait to be taken; more are passed over, and counted as dropped in `statistics`. When this is
-    closed, all of its streams are.
+    When this is closed, all of its streams are.
+
+    Back-pressure: at most 1,024 streams wait to be taken; more are passed over, and counted as dropped in `statistics`.
     """
 
 

@@ -86,7 +86,8 @@ def open_client(
         auto_rejoin: Join the groups that this client wanted in a lost session again in the next one: those of
             `Client.join_group` and of open subscriptions. Without, subscriptions to groups end with `GroupLost`.
         reconnect: Gives the seconds to wait before each try to get a new session; called when one is lost that had
-            lasted. When the iterator ends, the client stops. ``None`` stops it at once when a session is lost.
+            lasted. When the iterator ends, the client stops. ``None`` stops it at once when a session is lost. By
+            default a random part of 0.5, 1, 2, 4 and so on, at most 30, without end.
         recovery_timeout: Seconds from the loss of a link in which the session may be recovered.
         ack_timeout: Seconds to wait for the answer to an operation, from when it was last written. The first time they
             are over it is asked for once more (an event is not), and after as many again given up. ``math.inf`` waits

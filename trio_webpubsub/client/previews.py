@@ -126,8 +126,8 @@ class Previews:
                 ``GroupStream.missing`` counts them in any case.
             idle_timeout: Seconds after which a stream of which nothing comes fails with ``IdleTimeout``, or
                 ``math.inf``. What keeps an idle stream alive at the service does not reach its readers.
-            buffer: Fragments of one stream that may wait for its reader; one more, and that stream alone ends with
-                `SubscriptionOverflow`.
+            buffer: Fragments of one stream that may wait for its reader, 1,024 by default; one more, and that stream
+                alone ends with `SubscriptionOverflow`.
 
         Raises:
             ValueError: ``group`` is no group name, or an argument makes no sense.

@@ -101,8 +101,8 @@ class EventHandler:
 
 
 EventHandlers: TypeAlias = Mapping[str, Sequence[EventHandler | App]] | Sequence[EventHandler | App]
-"""The handlers of each hub by its name, ``_default`` for all the others; or a list, for all hubs. A bare ASGI app takes
-every event, at ``/api/webpubsub/hubs/{hub}/``."""
+"""Lists of handlers by the name of their hub, ``_default`` for all the others; or one list, for all hubs. A handler is
+an `EventHandler`, or a bare ASGI app, which takes every event, at ``/api/webpubsub/hubs/{hub}/``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

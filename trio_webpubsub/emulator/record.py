@@ -89,7 +89,7 @@ class ReceivedRequest:
 
 
 Received: TypeAlias = ReceivedMessage | ReceivedRequest
-"""What the emulator was sent, by a client or by an application server."""
+"""What the emulator was sent: a `ReceivedMessage` by a client, a `ReceivedRequest` by an application server."""
 
 
 class Record:

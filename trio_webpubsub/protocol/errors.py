@@ -30,7 +30,9 @@ class MessageTooLarge(WebPubSubError):
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the message would have {size:,} bytes, the limit is {limit:,}")
         self.size = size
+        """Bytes that it would have had."""
         self.limit = limit
+        """Bytes that it may have."""
 
 
 class ProtocolViolation(WebPubSubError):

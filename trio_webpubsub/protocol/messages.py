@@ -211,4 +211,5 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Lifecycle: TypeAlias = Connected | Disconnected | Recovered | ConnectAttemptFailed | RejoinFailed | Stopped
-"""What ``client.lifecycle()`` yields."""
+"""What `Client.lifecycle` yields: `Connected`, `Disconnected`, `Recovered`, `ConnectAttemptFailed`, `RejoinFailed`,
+`Stopped`."""

@@ -76,7 +76,9 @@ TokenSource: TypeAlias = Callable[[], Awaitable[AccessToken | str]]
 """An async callable that gives a token: an `AccessToken`, or a ``str`` whose end is read from it."""
 
 Credential: TypeAlias = str | KeyCredential | TokenCredential | TokenSource
-"""An access key (or something that holds one), a credential of ``azure-identity``, or an async callable."""
+"""An access key (a ``str``, or a `KeyCredential` that holds one), a `TokenCredential`, which those of
+``azure-identity`` are, or an async callable that gives a token: an `AccessToken`, or a ``str`` whose end is read from
+it."""
 
 
 class _NotAsyncError(TypeError):

@@ -61,7 +61,8 @@ async def open_service(
             callable that gives a token.
         api_version: Of the REST API.
         user: Who is asking, for the service's logs; with an access key only.
-        scope: What tokens of Entra ID are asked for; other clouds may need another one.
+        scope: What tokens of Entra ID are asked for, ``https://webpubsub.azure.com/.default``; other clouds may need
+            another one.
         request_timeout: Seconds for one try of a call, connecting included; ``math.inf`` for no limit. Waiting for one
             of ``max_connections`` is not counted, nor is what a credential takes to give a token.
         retries: How many more tries a call has, where trying again is safe and may help.

@@ -31,6 +31,8 @@ class Service(Messages, Connections, Groups, Permissions, ClientTokens):
     the group ``a/b`` travels as ``a%2Fb``. The service reads groups and connection ids so; of *user ids* its present
     versions do not decode ``%2F`` and ``%25``, so that methods which name such a user find nobody. A filter does:
     ``send_to_all(message, filter=odata("userId eq {}", user_id))``.
+
+    Back-pressure: as many calls run at once as there may be connections; more wait for their turn.
     """
 
     def __repr__(self) -> str:

@@ -105,7 +105,7 @@ class WebhookApp:
                 it again, up to three times. For handlers that may run twice.
             remember_events: For so many events the answer is remembered. The service sends an event again when it did
                 not get the answer; then it gets it without the handler running again.
-            max_body_size: Bytes of the largest request that is read.
+            max_body_size: Bytes of the largest request that is read, 1 MiB by default.
 
         Raises:
             ValueError: A name, key, origin or number that cannot be.

@@ -67,7 +67,8 @@ class EntraVerifier:
             callers: The object ids or client ids of the managed identities that may send events. Whoever else is in the
                 tenant can get a token for the same audience.
             keys: The tenant's public keys as a JSON Web Key Set, where they are not to be fetched.
-            authority: Where keys are fetched and who issues tokens, in other clouds.
+            authority: Where keys are fetched and who issues tokens, ``https://login.microsoftonline.com``; other clouds
+                have others.
             connector: Makes the connection to get the keys.
 
         Raises:
