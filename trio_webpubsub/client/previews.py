@@ -161,6 +161,8 @@ class Previews:
             TypeError, ValueError: ``group`` is no group name, or ``state`` no mapping of strings to strings.
 
         Cancellation: the state is set or not, depending on whether the frame was already written.
+
+        Back-pressure: waits while too many operations are pending.
         """
         check_group(group)
         return await self._core.perform(partial(self._core.session.outgoing.states.set, group, check_state(state)))
@@ -172,6 +174,8 @@ class Previews:
             SendFailed, AckTimeout, ClientStopped, trio.ClosedResourceError, ValueError: as for `set_group_state`.
 
         Cancellation: the state is cleared or not, depending on whether the frame was already written.
+
+        Back-pressure: waits while too many operations are pending.
         """
         check_group(group)
         return await self._core.perform(partial(self._core.session.outgoing.states.set, group, None))
