@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 from functools import partial
 
 import pytest
 import trio
-from dashboard import GROUP, PAGE, Turbine, answer, feed, serve_browser
+from dashboard import GROUP, PAGE, Turbine, answer, feed, main, serve_browser
 from trio.testing import MockClock, memory_stream_pair
+from web_pubsub import CONNECTION_STRING, run
 
 from trio_webpubsub import SendFailed, open_client
 from trio_webpubsub.emulator import Emulator
@@ -78,3 +80,9 @@ async def test_browsers_are_answered(
         response = b"".join([part async for part in browser])
     assert response[9:12] == status
     assert response.partition(b"\r\n\r\n")[2] == body
+
+
+def test_a_port_in_use_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CONNECTION_STRING, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit, match="already in use"):
+        run(main, taken.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What the examples share: where Azure Web PubSub is, and how a program ends on Ctrl-C."""
+"""What the examples share: where Azure Web PubSub is, and how a program ends."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import trio
 
+from trio_webpubsub import WebPubSubError
 from trio_webpubsub.emulator import EventHandlers, open_emulator
 
 CONNECTION_STRING = "AZURE_WEBPUBSUB_CONNECTION_STRING"
@@ -31,11 +32,22 @@ async def open_web_pubsub(*, event_handlers: EventHandlers = ()) -> AsyncGenerat
 
 
 def run(main: Callable[..., Awaitable[None]], *args: Any) -> None:
-    """Run a program. On Ctrl-C its blocks are left in good order, and the shell is told 130, as it expects."""
-    interrupted = False
+    """Run a program. On Ctrl-C its blocks are left in good order, and the shell is told 130, as it expects.
+
+    What goes wrong with the network or with what the user gave is told in a sentence. Anything else is a bug.
+    """
+    status: int | str = 0
     try:
         trio.run(main, *args)
     except* KeyboardInterrupt:
-        interrupted = True
-    if interrupted:
-        sys.exit(130)
+        status = 130
+    except* (OSError, ValueError, WebPubSubError) as group:
+        status = str(first(group))
+    sys.exit(status)
+
+
+def first(error: BaseException) -> BaseException:
+    """Give the first error of a group, which may be in a group itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
