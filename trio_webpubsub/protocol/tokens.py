@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import jwt
+from jwt.algorithms import HMACAlgorithm
 
 from .arguments import check_number, check_several, check_type
 from .claims import MAX_TOKEN_SIZE, read_claims, read_seconds
@@ -38,7 +39,15 @@ class _StrictJson(json.JSONEncoder):
         super().__init__(**options)
 
 
-_jws = jwt.PyJWS()
+class _Hmac(HMACAlgorithm):
+    """Takes keys as they are: PyJWT would warn of short ones, and whoever uses this library knows nothing of PyJWT."""
+
+    def check_key_length(self, key: bytes) -> None:
+        """Have no opinion."""
+
+
+_jws = jwt.PyJWS(algorithms=[])
+_jws.register_algorithm("HS256", _Hmac(HMACAlgorithm.SHA256))
 _NAME_CLAIM = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"
 _RESERVED_HEADERS = frozenset({"alg", "typ", "b64", "crit"})
 _RESERVED_CLAIMS = frozenset({"aud", "exp", "iat", "nbf", "sub", "role", "webpubsub.group"})
@@ -92,7 +101,7 @@ def client_access_token(
     if headers and (taken := _RESERVED_HEADERS & headers.keys()):
         raise ValueError(f"these headers of a token are not for extra headers: {', '.join(sorted(taken))}")
     try:
-        return jwt.encode(content, key, algorithm="HS256", headers=dict(headers or {}), json_encoder=_StrictJson)
+        return _sign(content, key, dict(headers or {}))
     except (jwt.InvalidTokenError, ValueError) as error:
         raise ValueError(f"the token cannot be made: {error}") from None
     except TypeError as error:
@@ -114,7 +123,12 @@ def request_token(
     content: dict[str, Any] = {"aud": url, "exp": math.ceil(now + lifetime)}
     if user is not None:
         content[_NAME_CLAIM] = user
-    return jwt.encode(content, key, algorithm="HS256")
+    return _sign(content, key)
+
+
+def _sign(content: Mapping[str, Any], key: str, headers: dict[str, Any] | None = None) -> str:
+    payload = json.dumps(content, separators=(",", ":"), cls=_StrictJson).encode()
+    return _jws.encode(payload, key, algorithm="HS256", headers=headers, json_encoder=_StrictJson)
 
 
 def check_lifetime(lifetime: object) -> timedelta:
