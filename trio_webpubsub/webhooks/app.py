@@ -146,7 +146,7 @@ class WebhookApp:
         self._replays = ReplayMemory(remember_events) if remember_events else None
         self._told_kinds: set[str] = set()
         if not access_keys and authenticate is None:
-            _logger.warning("hub %s: whoever can reach the app can send events: give access_keys or authenticate", hub)
+            _logger.warning("hub %s: whoever can reach the app can send events, since it was given no access key", hub)
 
     def __repr__(self) -> str:
         return f"<WebhookApp of hub {self._hub!r}>"
