@@ -71,6 +71,7 @@ async def test_a_refusal(call: Call, asked: list[UserEvent]) -> None:
     ("arguments", "why"),
     [
         (["a b"], "event name"),
+        (["echo", "--user-id", " "], "user id"),
         (["echo", "x", "--file", "y"], "--file as well"),
         (["echo", "{", "--type", "json"], "JSON"),
     ],

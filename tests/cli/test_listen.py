@@ -144,6 +144,12 @@ async def test_a_group_that_may_not_be_joined_again_ends_it(call: Call) -> None:
             assert "Forbidden" in await err.line_with("trio-webpubsub listen: ")
 
 
+async def test_a_user_who_cannot_be(call: Call, emulator: Emulator) -> None:
+    ended = await call("listen", "--user-id", "")
+    assert ended.status == 2
+    assert "user id" in ended.err
+
+
 @pytest.mark.parametrize("group", ["", " "])
 async def test_a_group_that_cannot_be(call: Call, emulator: Emulator, group: str) -> None:
     ended = await call("listen", group)

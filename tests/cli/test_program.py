@@ -8,10 +8,11 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
+import trio
 
 from tests.cli.command import Ended, process
 from trio_webpubsub.cli import main
-from trio_webpubsub.cli.program import COMMANDS
+from trio_webpubsub.cli.program import COMMANDS, make_parser
 from trio_webpubsub.emulator import Emulator
 
 Call = Callable[..., Awaitable[Ended]]
@@ -97,11 +98,29 @@ def test_options_before_the_command_are_told_where_they_belong(capfd: pytest.Cap
         assert "options stand behind the command: trio-webpubsub COMMAND --hub ..." in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["x", "0", "nan"])
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["send", "lobby", "--type", "json", "{}"], {"group": "lobby", "type": "json", "message": "{}"}),
+        (["send", "--rest", "lobby", "--rate", "2", "hi"], {"group": "lobby", "rest": True, "message": "hi"}),
+        (["send", "lobby", "--rest", "-1"], {"group": "lobby", "rest": True, "message": "-1"}),
+        (["send", "--rest", "--", "lobby", "-hi"], {"group": "lobby", "rest": True, "message": "-hi"}),
+        (["invoke", "price", "--json", "coffee"], {"event": "price", "json": True, "message": "coffee"}),
+        (["listen", "a", "--json", "b"], {"groups": ["a", "b"], "json": True}),
+    ],
+)
+def test_options_may_stand_anywhere_behind_the_command(arguments: list[str], options: dict[str, object]) -> None:
+    name, *rest = arguments
+    parsed, unknown = make_parser([name])[1][name].parse_anywhere(rest)
+    assert unknown == []
+    assert options.items() <= vars(parsed).items()
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "nan"])
 def test_a_number_that_is_none_is_told_so(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["send", "lobby", "hi", "--rate", text])
-    assert f"{text} is no number above 0" in capfd.readouterr().err
+    assert f"{text!r} is no number above 0" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["emulator"], ["webhook", "--hub", "chat"]])
@@ -190,3 +209,19 @@ async def test_output_that_nobody_reads_ends_it_without_a_word(emulator: Emulato
         await started.stdout.aclose()
         assert await started.wait() == 141
         assert [chunk async for chunk in started.stderr] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "told"),
+    [
+        (["send", "lobby"], "<&-", "0 messages were sent.\n"),
+        (["token"], ">&-", ""),
+        (["doctor"], "2>&-", ""),
+        (["send", "lobby", "hi"], "<&- >&- 2>&-", ""),
+    ],
+)
+async def test_standard_streams_may_be_closed(emulator: Emulator, arguments: list[str], closed: str, told: str) -> None:
+    shell = f'exec "$@" {closed}'
+    program = ["sh", "-c", shell, "sh", sys.executable, "-m", "trio_webpubsub", *arguments]
+    ran = await trio.run_process(program, capture_stderr=True, capture_stdout=True, check=False)
+    assert (ran.returncode, ran.stderr.decode()) == (0, told)

@@ -101,6 +101,8 @@ async def test_nothing_is_sent_after_a_line_that_cannot_be(call: Call, emulator:
         (["x", "--rest", "--user-id", "ann"], b"", "no --user-id"),
         (["{", "--type", "json"], b"", "the message is no JSON"),
         (["NaN", "--type", "json"], b"", "NaN"),
+        (["[" * 5000, "--type", "json"], b"", "the message is nested too deeply"),
+        (["x", "--user-id", " "], b"", "user id"),
         ([], b"\xff", "line 1 is no UTF-8"),
         (["--whole"], b"\xff", "the input is no UTF-8"),
         (["--whole"], b"a" * 1_048_577, "larger than a message can be"),
@@ -121,9 +123,17 @@ async def test_a_group_that_cannot_be(call: Call, emulator: Emulator) -> None:
     assert "group name" in ended.err
 
 
-async def test_a_file_that_is_not_there(call: Call, emulator: Emulator) -> None:
-    ended = await call("send", "lobby", "--file", "no/such")
-    assert (ended.status, ended.err) == (1, "trio-webpubsub send: no/such: No such file or directory\n")
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("no/such", "no/such: No such file or directory"),
+        ("/", "/: Is a directory"),
+        ("", "No such file or directory"),  # it is not standard input
+    ],
+)
+async def test_a_file_that_cannot_be_read(call: Call, emulator: Emulator, file: str, why: str) -> None:
+    ended = await call("send", "lobby", "--file", file)
+    assert (ended.status, ended.err) == (1, f"trio-webpubsub send: {why}\n")
 
 
 @pytest.mark.parametrize("way", [[], ["--rest"]])
@@ -230,6 +240,23 @@ async def test_a_failure_does_not_wait_for_the_next_line(autojump_clock: MockClo
     with pytest.raises(SendFailed, match="not 1"):
         await sending.send_all(Numbers(4, ends=False), "text", lambda _done, _messages: None)
     assert sending.sent == 2  # those that were under way are still counted
+
+
+async def test_what_becomes_of_the_connection_is_told(emulator: Emulator, client: Client) -> None:
+    async with client.group_messages("lobby") as messages, process("send", "lobby") as started:
+        assert started.stdin is not None
+        assert started.stderr is not None
+        err = Output(started.stderr)
+        await started.stdin.send_all(b"one\n")
+        assert (await messages.receive()).data == "one"
+        (connection_id,) = {each.connection_id for each in emulator.connections("chat")} - {client.connection_id}
+        emulator.cut(connection_id)
+        assert "the connection was lost" in await err.line()
+        assert "the session was recovered" in await err.line_with("recovered")
+        await started.stdin.send_all(b"two\n")
+        assert (await messages.receive()).data == "two"
+        await started.stdin.aclose()
+        assert await err.rest() == "2 messages were sent.\n"
 
 
 async def test_ctrl_c_while_it_waits_for_input(emulator: Emulator, client: Client) -> None:

@@ -36,6 +36,11 @@ async def test_the_token_alone(call: Call, emulator: Emulator) -> None:
     assert 80 < claims["exp"] - time.time() <= 91
 
 
+async def test_a_short_key_is_taken_without_a_word(call: Call) -> None:
+    ended = await call("token", "--hub", "chat", "--connection-string", "Endpoint=http://localhost;AccessKey=short")
+    assert (ended.status, ended.err) == (0, "")
+
+
 async def test_a_url_for_mqtt(call: Call, emulator: Emulator) -> None:
     ended = await call("token", "--client-protocol", "mqtt")
     assert "/clients/mqtt/hubs/chat?" in ended.out
@@ -44,7 +49,11 @@ async def test_a_url_for_mqtt(call: Call, emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--role", ""], "role"),
+        (["--role", ""], "'' is no role"),
+        (["--role", "joinLaeveGroup"], "'joinLaeveGroup' is no role: there are getGroupState, joinLeaveGroup,"),
+        (["--role", "webpubsub.of.the.future"], "'of.the.future' is no role"),
+        (["--role", "sendToGroup."], "names no group"),
+        (["--role", "joinLeaveGroups"], "names no group"),
         (["--role", "joinLeaveGroups.******"], "stars"),
         (["--user-id", " "], "user id"),
         (["--group", ""], "group name"),

@@ -173,7 +173,7 @@ async def test_told_to_end_it_exits_with_0(how: signal.Signals) -> None:
         (["--allowed-origin", " "], "origin"),
         (["--access-key", "a-key\n"], "white space"),
         (["--reply", "{", "--type", "json"], "JSON"),
-        (["--role", ""], "role"),
+        (["--role", "sendToGruop"], "'sendToGruop' is no role"),
         (["--group", ""], "group name"),
         (["--hub", "1"], "hub name"),
     ],

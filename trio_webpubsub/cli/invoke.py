@@ -11,7 +11,7 @@ from typing import Any
 from .. import InvokeResult, open_client
 from ..protocol.names import check_event
 from . import output
-from .options import add_resource, open_resource
+from .options import add_resource, open_resource, read_user_id
 from .payload import add_payload, check_payload, opened, read_whole, value_of
 from .rendering import json_line, text_of
 from .terminal import Painter
@@ -49,7 +49,7 @@ async def run(options: argparse.Namespace) -> int:
     check_payload(options)
     data, data_type = await _data(options)
     async with open_resource(options) as service:
-        url = partial(service.client_access_url, user_id=options.user_id)
+        url = partial(service.client_access_url, user_id=read_user_id(options))
         async with open_client(url, allow_insecure=options.allow_insecure) as client:
             result = await client.invoke_event(options.event, data, data_type=data_type)
     if options.json:

@@ -10,14 +10,8 @@ from typing import Any
 import trio
 
 from .. import (
-    ConnectAttemptFailed,
-    Connected,
-    Disconnected,
     Gap,
     GroupMessage,
-    Lifecycle,
-    Recovered,
-    RejoinFailed,
     ServerMessage,
     Subscription,
     open_client,
@@ -25,7 +19,8 @@ from .. import (
 from ..protocol.names import check_group
 from ..service import Role
 from . import output
-from .options import add_resource, open_resource
+from .changes import tell_changes
+from .options import add_resource, open_resource, read_user_id
 from .rendering import json_line, printable, text_of
 from .terminal import Painter, Part, notice
 
@@ -61,14 +56,16 @@ async def run(options: argparse.Namespace) -> int:
     groups = [check_group(group) for group in dict.fromkeys(options.groups)]
     roles = [Role.join_leave_group(group) for group in groups]
     async with open_resource(options) as service:
-        url = partial(service.client_access_url, user_id=options.user_id, roles=roles)
+        url = partial(service.client_access_url, user_id=read_user_id(options), roles=roles)
         async with (
             open_client(url, allow_insecure=options.allow_insecure) as client,
             # Open before the first join, so that no message is missed.
             client.messages(gaps=True, overflow="drop_oldest") as messages,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(_tell_changes, client.lifecycle(), service.hub)
+            who = f" as {printable(client.user_id)}" if client.user_id else ""
+            notice(f"connected to {service.hub}{who}, connection {client.connection_id}")
+            nursery.start_soon(tell_changes, client.lifecycle())
             nursery.start_soon(output.watch_reader)
             for group in groups:
                 await client.join_group(group)
@@ -128,24 +125,3 @@ def _missing(gap: Gap) -> str:
         (f"{gap.fragments} fragments of a stream are missing", gap.fragments),
     )
     return ", ".join(reason for reason, counts in reasons if counts)
-
-
-async def _tell_changes(lifecycle: Subscription[Lifecycle], hub: str) -> None:
-    async for change in lifecycle:
-        match change:
-            case Connected(first=True, connection_id=connection_id, user_id=user_id):
-                who = f" as {printable(user_id)}" if user_id else ""
-                notice(f"connected to {hub}{who}, connection {connection_id}")
-            case Connected(connection_id=connection_id):
-                notice(f"a new session began, connection {connection_id}", "yellow")
-            case Disconnected(code=code, message=message):
-                notice(f"the connection was lost ({printable(message or f'close code {code}')})", "yellow")
-            case Recovered():
-                notice("the session was recovered, and nothing is missing", "green")
-            case ConnectAttemptFailed(error=error, next_delay=delay):
-                then = "" if delay is None else f"; trying again in {delay:.1f} s"
-                notice(f"{error}{then}", "yellow")
-            case RejoinFailed(error=error):
-                raise error
-            case _:
-                pass

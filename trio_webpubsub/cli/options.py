@@ -6,12 +6,13 @@ import argparse
 import math
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..protocol.roles import ROLE_PREFIX, check_role
+from ..protocol.names import check_user_id
+from ..protocol.roles import PATTERN_ROLE_NAMES, ROLE_NAMES, ROLE_PREFIX, check_role
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -27,6 +28,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
         super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
+
+    def parse_anywhere(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Parse options between arguments as well, as in ``send lobby --type json {}``; gives what is unknown, too."""
+        # What follows -- is no option, and argparse cannot do both.
+        parse = self.parse_known_args if "--" in arguments else self.parse_known_intermixed_args
+        return parse(arguments)
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2, as usual."""
@@ -81,6 +88,15 @@ def read_hub(options: argparse.Namespace) -> str:
     return str(name)
 
 
+def read_user_id(options: argparse.Namespace) -> str | None:
+    """Give who a client is to be, if anybody.
+
+    Raises:
+        ValueError: nobody can be called that.
+    """
+    return None if options.user_id is None else check_user_id(options.user_id)
+
+
 @asynccontextmanager
 async def open_resource(options: argparse.Namespace) -> AsyncGenerator[Service]:
     """Open a service client for what the options of `add_resource` say.
@@ -103,14 +119,23 @@ def positive(text: str) -> float:
     except ValueError:
         number = math.nan
     if not (number > 0 and math.isfinite(number)):
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number
 
 
 def full_roles(names: Iterable[str]) -> list[str]:
-    """Give roles their prefix where it was left out; the service passes over what it does not know without a word.
+    """Give roles their prefix where it was left out.
 
     Raises:
-        ValueError: one is empty.
+        ValueError: one is no role. The service would pass over it without a word.
     """
-    return [check_role(name and f"{ROLE_PREFIX}{name.removeprefix(ROLE_PREFIX)}") for name in names]
+    return [_full_role(name.removeprefix(ROLE_PREFIX)) for name in names]
+
+
+def _full_role(name: str) -> str:
+    kind, dot, groups = name.partition(".")
+    if kind not in ROLE_NAMES:
+        raise ValueError(f"{name[:100]!r} is no role: there are {', '.join(sorted(ROLE_NAMES))}")
+    if (dot or kind in PATTERN_ROLE_NAMES) and not groups:
+        raise ValueError(f"the role {name!r} names no group")
+    return check_role(f"{ROLE_PREFIX}{name}")

@@ -50,11 +50,8 @@ def opened(path: str) -> Generator[int]:
     if path == STANDARD_INPUT:
         yield sys.stdin.fileno()
         return
-    file = os.open(path, os.O_RDONLY)
-    try:
-        yield file
-    finally:
-        os.close(file)
+    with open(path, "rb", buffering=0) as file:
+        yield file.fileno()
 
 
 async def read_whole(file: int) -> bytes:
@@ -116,7 +113,7 @@ def value_of(data: bytes, data_type: str, where: str) -> Any:
     """Give what ``data`` stands for; ``where`` names it in an error.
 
     Raises:
-        ValueError: it is no UTF-8, or no JSON.
+        ValueError: it is no UTF-8, or no JSON, or nested too deeply.
     """
     if data_type == "binary":
         return data
@@ -130,3 +127,5 @@ def value_of(data: bytes, data_type: str, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{where} is no JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply") from None

@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: the arguments cannot be understood (2), or ask for help (0).
     """
+    _fill_in_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     # No option before the command takes a value.
     name = next((each for each in arguments if not each.startswith("-")), "")
@@ -87,6 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _fill_in_closed_streams() -> None:
+    """Lead standard streams that whoever started us has closed nowhere, or the next socket would be taken for one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open
+
+
 def _run(name: str, arguments: Sequence[str]) -> int:
     try:
         parser, parsers = make_parser([name] if name in COMMANDS else [])
@@ -98,7 +106,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     first = arguments[0].partition("=")[0] if arguments else ""
     if first.startswith("-") and first not in _BEFORE:
         parser.error(f"options stand behind the command: trio-webpubsub COMMAND {first} ...")
-    options, unknown = parser.parse_known_args(arguments)
+    if name not in COMMANDS or first in _BEFORE:
+        parser.parse_args(arguments)  # which tells what is wrong, or what was asked
+    options, unknown = parsers[name].parse_anywhere(arguments[1:])
     if unknown:
         parsers[name].error(_unknown(unknown))
     return trio.run(cast("_Command", _module(name)).run, options)

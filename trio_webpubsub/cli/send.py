@@ -16,7 +16,8 @@ import trio
 from .. import WebPubSubError, open_client
 from ..protocol.names import check_group
 from ..service import ContentType, Role
-from .options import add_resource, open_resource, positive
+from .changes import tell_changes
+from .options import add_resource, open_resource, positive, read_user_id
 from .payload import STANDARD_INPUT, Lines, add_payload, check_payload, opened, read_whole, value_of
 from .terminal import notice, progress
 
@@ -70,8 +71,7 @@ async def run(options: argparse.Namespace) -> int:
     if options.message is not None:
         await _send_one(options, os.fsencode(options.message), "the message")
         return 0
-    path = options.file or STANDARD_INPUT
-    with opened(path) as file:
+    with opened(STANDARD_INPUT if options.file is None else options.file) as file:
         if options.whole:
             await _send_one(options, await read_whole(file), "the input")
         else:
@@ -181,6 +181,11 @@ async def _sender(options: argparse.Namespace) -> AsyncGenerator[Send]:
             yield partial(service.send_to_group, options.group, content_type=content_type)
             return
         roles = [Role.send_to_group(options.group)]
-        url = partial(service.client_access_url, user_id=options.user_id, roles=roles)
-        async with open_client(url, allow_insecure=options.allow_insecure) as client:
+        url = partial(service.client_access_url, user_id=read_user_id(options), roles=roles)
+        async with (
+            open_client(url, allow_insecure=options.allow_insecure) as client,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(tell_changes, client.lifecycle())
             yield partial(client.send_to_group, options.group, data_type=options.type)
+            nursery.cancel_scope.cancel()

@@ -23,8 +23,8 @@ MAX_STARS = 5
 """Stars in one pattern; ``**`` counts as two."""
 
 ROLE_PREFIX = "webpubsub."
-_PATTERN_ROLES = ("joinLeaveGroups", "sendToGroups")
-_NAMES = frozenset({*get_args(Permission), *get_args(StatePermission), *_PATTERN_ROLES})
+PATTERN_ROLE_NAMES = ("joinLeaveGroups", "sendToGroups")
+ROLE_NAMES = frozenset({*get_args(Permission), *get_args(StatePermission), *PATTERN_ROLE_NAMES})
 
 
 class Role:
@@ -94,9 +94,9 @@ def check_role(role: str) -> str:
     if not check_text(role, "role"):
         raise ValueError("a role cannot be empty")
     name, dot, pattern = role.removeprefix(ROLE_PREFIX).partition(".")
-    if name in _NAMES and not role.startswith(ROLE_PREFIX):
+    if name in ROLE_NAMES and not role.startswith(ROLE_PREFIX):
         raise ValueError(f"the service would pass over the role {role[:300]!r}: it has to begin with {ROLE_PREFIX}")
-    if dot and name in _PATTERN_ROLES:
+    if dot and name in PATTERN_ROLE_NAMES:
         GroupPattern(pattern)
     return role
 
