@@ -58,6 +58,13 @@ async def test_messages_of_the_service(client: Client, emulator: Emulator) -> No
         assert [await out.line() for _ in lines] == lines
 
 
+async def test_hundreds_of_groups(client: Client) -> None:
+    async with running("listen", *map(str, range(300))) as (out, err):
+        await err.line_with("listening")
+        await client.send_to_group("299", "hi")
+        assert await out.line() == "299 other hi"
+
+
 async def test_messages_as_json_lines(client: Client, emulator: Emulator) -> None:
     async with (
         open_service(emulator.connection_string, "chat") as service,

@@ -24,6 +24,9 @@ from .options import add_resource, open_resource, read_user_id
 from .rendering import json_line, printable, text_of
 from .terminal import Painter, Part, notice
 
+_MAX_ROLES = 2_000
+"""Characters of roles for single groups; with many more the token would not fit into the head of a request."""
+
 _EXAMPLES = """\
 A line of text is the group, who sent it (- for nobody in particular), and the
 message; what the service's side sends to this connection, its user or
@@ -55,6 +58,8 @@ async def run(options: argparse.Namespace) -> int:
     """
     groups = [check_group(group) for group in dict.fromkeys(options.groups)]
     roles = [Role.join_leave_group(group) for group in groups]
+    if sum(map(len, roles)) > _MAX_ROLES:
+        roles = [Role.join_leave_group()]
     async with open_resource(options) as service:
         url = partial(service.client_access_url, user_id=read_user_id(options), roles=roles)
         async with (
