@@ -111,7 +111,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options, unknown = parsers[name].parse_anywhere(arguments[1:])
     if unknown:
         parsers[name].error(_unknown(unknown))
-    return trio.run(cast("_Command", _module(name)).run, options)
+    # Anywhere else Ctrl-C could hit a context manager half-way in or out, which then cannot clean up.
+    return trio.run(cast("_Command", _module(name)).run, options, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 def make_parser(described: Collection[str] = tuple(COMMANDS)) -> tuple[Parser, Mapping[str, Parser]]:
