@@ -150,6 +150,12 @@ async def test_an_empty_key_takes_unsigned_events(monkeypatch: pytest.MonkeyPatc
         assert client.state == "connected"
 
 
+async def test_without_a_key_it_says_so_in_words_of_the_command_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving():
+        pass
+    assert "whoever can reach the app can send events, since it was given no access key" in caplog.text
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 async def test_told_to_end_it_exits_with_0(how: signal.Signals) -> None:
     async with process("webhook", "--hub", "chat", "--port", "0") as started:
