@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fill_in_closed_streams() -> None:
-    """Lead standard streams that whoever started us has closed nowhere, or the next socket would be taken for one."""
+    """Put the null device where a standard stream is closed, or the next socket would be taken for one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open
