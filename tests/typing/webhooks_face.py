@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
-from typing import Any, assert_type
+from typing import Any, Literal, TypedDict, assert_type
 
 import trio
 
@@ -95,6 +95,47 @@ async def use(verifier: EntraVerifier) -> None:
     async with trio.open_nursery() as nursery:
         ports: tuple[int, ...] = await nursery.start(serve_webhooks, app, "localhost", 8080)
         del ports
+
+
+class Scope(TypedDict):
+    """What a server passes whose messages have types of their own, as Hypercorn's."""
+
+    type: Literal["http"]
+    path: str
+
+
+class Message(TypedDict):
+    """One of its messages."""
+
+    type: Literal["http.request"]
+    body: bytes
+
+
+def serve(
+    app: Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], object],
+) -> None:
+    """Stands for such a server."""
+    del app
+
+
+def mount(
+    app: Callable[
+        [
+            MutableMapping[str, Any],
+            Callable[[], Awaitable[MutableMapping[str, Any]]],
+            Callable[[MutableMapping[str, Any]], Awaitable[None]],
+        ],
+        Awaitable[None],
+    ],
+) -> None:
+    """Stands for a framework that passes mappings, as Starlette."""
+    del app
+
+
+def serving(app: WebhookApp) -> None:
+    """Every kind of server takes the app."""
+    serve(app)
+    mount(app)
 
 
 async def mistakes(app: WebhookApp, request: ConnectRequest) -> None:

@@ -6,7 +6,7 @@ Source: the ASGI specification, "HTTP & WebSocket message format" 2.5 and "Lifes
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -14,10 +14,10 @@ from ..protocol.cloudevents import HttpAnswer
 from ..protocol.cloudevents_gate import RequestRefused, failure, header_text
 from .deadline import DeadlinePassed, run_within
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+# Wide enough for all servers and frameworks: some give mappings, others a TypedDict for each kind of message.
+Scope: TypeAlias = Mapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 ReadBody: TypeAlias = Callable[[], Awaitable[bytes]]
 Answer: TypeAlias = Callable[[str, Sequence[str], Mapping[str, str], ReadBody], Awaitable[HttpAnswer]]
