@@ -15,6 +15,11 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def ungrouped(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the exception that ``except*`` made a group of; a group that was one before stays one."""
+    return group.exceptions[0] if not group.message and len(group.exceptions) == 1 else group
+
+
 def forget_frames(error: BaseException) -> None:
     """Take the tracebacks out of an exception and of all that it leads to: causes, contexts, parts of groups.
 

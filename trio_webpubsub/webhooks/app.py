@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from .._shell.groups import leaves
+from .._shell.groups import leaves, ungrouped
 from ..protocol.arguments import check_callable, check_flags, check_number, check_type
 from ..protocol.cloudevents import HttpAnswer
 from ..protocol.cloudevents_gate import EventGate, EventHead, RequestRefused, UnknownEvent, bearer_token, failure
@@ -213,8 +213,8 @@ class WebhookApp:
             reason = str(next(leaves(group)))
         except* DeadlinePassed:
             status, reason = 504, "its token was not checked in time"
-        except* Exception:
-            _logger.exception("%s: a token could not be checked", self._hub)
+        except* Exception as group:
+            _logger.error("%s: a token could not be checked", self._hub, exc_info=ungrouped(group))
             status, reason = 500, "its token could not be checked"
         if not accepted:
             raise RequestRefused(status, reason, _CHALLENGE)
@@ -252,8 +252,8 @@ class WebhookApp:
         except* DeadlinePassed:
             _logger.error("%s: the handler of %r took longer than its deadline", self._hub, event)
             answer = _failed(event, 504)
-        except* Exception:
-            _logger.exception("%s: the handler of %r failed", self._hub, event)
+        except* Exception as group:
+            _logger.error("%s: the handler of %r failed", self._hub, event, exc_info=ungrouped(group))
             answer = None
         return answer or _failed(event, self._status_of_error if isinstance(event, UserEvent) else 500)
 
