@@ -106,3 +106,31 @@ async def test_streams_and_states_are_blocks_too() -> None:
         members: Any = client.group_state("lobby")
         with pytest.raises(AttributeError, match=r"async with client\.group_state"):
             members.changes()
+
+
+async def test_what_is_iterated_over_is_neither_awaited_nor_for_a_plain_loop() -> None:
+    async with (
+        open_emulator(in_memory=True) as emulator,
+        open_client(emulator.client_url("chat"), connector=emulator.connector) as client,
+        open_service(emulator.connection_string, "chat", connector=emulator.connector) as service,
+    ):
+        results: list[tuple[Any, str]] = [
+            (client.group_messages("lobby"), r"client\.group_messages\(group\)"),
+            (client.group_streams("lobby"), r"client\.group_streams\(group\)"),
+            (service.list_connections("lobby"), r"service\.list_connections\(group\)"),
+        ]
+        for result, origin in results:
+            with pytest.raises(TypeError, match=rf"not awaited but iterated over: async for each in {origin}:$"):
+                await result
+            with pytest.raises(TypeError, match=rf"`async for`, not `for`: async for each in {origin}:$"):
+                list(result)
+
+
+async def test_a_subscription_takes_async_with() -> None:
+    async with (
+        open_emulator(in_memory=True) as emulator,
+        open_client(emulator.client_url("chat"), connector=emulator.connector) as client,
+    ):
+        messages: Any = client.group_messages("lobby")
+        with pytest.raises(TypeError, match=r"`async with`, not `with`: async with client\.group_messages"), messages:
+            pytest.fail("it is not entered")

@@ -1,4 +1,4 @@
-"""Blocks: functions whose result is to be entered with ``async with``, and says so when something else is tried."""
+"""Results that are to be entered with ``async with``, or iterated over, and say so when something else is tried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar
 
 import trio
 
@@ -76,3 +76,18 @@ class _Block(AbstractAsyncContextManager[T]):
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"there is no {name!r} before the block: {self._example}")
+
+
+class AsyncOnly:
+    """What ``async for`` iterates over: it says so to whoever awaits it, or forgets the ``async``."""
+
+    _origin: ClassVar[str]
+    """Where it comes from: ``client.group_messages(group)``."""
+
+    if not TYPE_CHECKING:  # type checkers see these mistakes because there is nothing
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"this is not awaited but iterated over: async for each in {self._origin}:")
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"this takes `async for`, not `for`: async for each in {self._origin}:")

@@ -96,6 +96,8 @@ class GroupStream(Subscription[M_co]):
     Back-pressure: a reader that keeps taking is waited for. One that stands still loses this stream, and no other.
     """
 
+    _origin = "stream"
+
     def __init__(self, route: StreamRoute, abandoned: list[Callable[[], object]]) -> None:
         super().__init__(route, enter=None, release=route.close, abandoned=abandoned)
         self._stream_route = route
@@ -136,6 +138,8 @@ class GroupStreams(Subscription[GroupStream[M_co]]):
 
     Back-pressure: at most 1,024 streams wait to be taken; more are passed over, and counted as dropped in `statistics`.
     """
+
+    _origin = "client.group_streams(group)"
 
 
 class StreamsRoute(Route[GroupStream[Any]]):

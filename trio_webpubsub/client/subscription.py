@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import trio
 
+from .._shell.blocks import AsyncOnly
 from .route import Route
 from .statistics import SubscriptionStatistics
 
@@ -18,7 +19,7 @@ M_co = TypeVar("M_co", covariant=True)
 M = TypeVar("M")
 
 
-class Subscription(trio.abc.ReceiveChannel[M_co]):
+class Subscription(AsyncOnly, trio.abc.ReceiveChannel[M_co]):
     """Messages as they come: a `trio.abc.ReceiveChannel`.
 
     Get one from `Client.group_messages`, `Client.server_messages`, `Client.messages` or `Client.lifecycle`, and iterate
@@ -31,6 +32,8 @@ class Subscription(trio.abc.ReceiveChannel[M_co]):
     Back-pressure: a consumer that keeps taking is waited for. One that stands still never stops the client; what
     becomes of messages that do not fit is decided by the ``overflow`` given when the subscription was made.
     """
+
+    _origin = "client.group_messages(group)"
 
     def __init__(
         self,
@@ -128,6 +131,13 @@ class Subscription(trio.abc.ReceiveChannel[M_co]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    if not TYPE_CHECKING:  # as in `AsyncOnly`
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"this takes `async with`, not `with`: async with {self._origin} as messages:")
+
+        def __exit__(self, *_: object) -> None: ...
 
     async def _join(self) -> None:
         async with self._entering:

@@ -6,17 +6,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
+from .._shell.blocks import AsyncOnly
 from ..protocol.operations import Operation, next_page
 from ..protocol.rest_answers import GroupMember, MemberPage
 from .errors import ServiceError
 
 
-class GroupMembers:
+class GroupMembers(AsyncOnly):
     """The members of a group: ``async for member in service.list_connections("lobby")``.
 
     Each iteration asks anew. One request is made for each page, when the first of its members is wanted; nothing stays
     open between them, so an iteration can be left at any time.
     """
+
+    _origin = "service.list_connections(group)"
 
     def __init__(self, first: Operation, limit: int | None, ask: Callable[[Operation], Awaitable[MemberPage]]) -> None:
         """Made by `Service.list_connections`."""
