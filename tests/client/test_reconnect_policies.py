@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jwt
@@ -63,8 +63,11 @@ async def test_an_exhausted_iterator_stops_the_client(autojump_clock: MockClock,
             await client.join_group("g")
 
 
-async def test_a_session_that_did_not_last_takes_a_turn_first(autojump_clock: MockClock, service: RawService) -> None:
-    async with open_client(URL, connector=service.connector, reconnect=lambda: iter([5])) as client:
+@pytest.mark.parametrize("delays", [lambda: iter([5]), lambda: [5]])
+async def test_a_session_that_did_not_last_takes_a_turn_first(
+    autojump_clock: MockClock, service: RawService, delays: Callable[[], Iterable[float]]
+) -> None:
+    async with open_client(URL, connector=service.connector, reconnect=delays) as client:
         peer = await service.next()
         start = trio.current_time()
         await peer.websocket.aclose(1008)

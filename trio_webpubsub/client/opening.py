@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import NoneType
@@ -45,13 +45,18 @@ def reconnect_delays() -> Iterator[float]:
     return full_jitter(random.random, base=0.5, cap=30.0)
 
 
+def _iterating(delays: Callable[[], Iterable[float]]) -> Callable[[], Iterator[float]]:
+    """Let the user's delays be a list as well."""
+    return lambda: iter(delays())
+
+
 @block("async with open_client(url) as client:")
 def open_client(
     url: str | Callable[[], Awaitable[str]],
     *,
     subprotocol: Subprotocol = "json.reliable.webpubsub.azure.v1",
     auto_rejoin: bool = True,
-    reconnect: Callable[[], Iterator[float]] | None = reconnect_delays,
+    reconnect: Callable[[], Iterable[float]] | None = reconnect_delays,
     recovery_timeout: float = 30.0,
     ack_timeout: float = 30.0,
     connect_timeout: float = 10.0,
@@ -85,9 +90,9 @@ def open_client(
             ``protobuf``, and have no ``from_user_id``.
         auto_rejoin: Join the groups that this client wanted in a lost session again in the next one: those of
             `Client.join_group` and of open subscriptions. Without, subscriptions to groups end with `GroupLost`.
-        reconnect: Gives the seconds to wait before each try to get a new session; called when one is lost that had
-            lasted. When the iterator ends, the client stops. ``None`` stops it at once when a session is lost. By
-            default a random part of 0.5, 1, 2, 4 and so on, at most 30, without end.
+        reconnect: Gives the seconds to wait before each try to get a new session, as a list or an iterator; called when
+            one is lost that had lasted. When they end, the client stops. ``None`` stops it at once when a session is
+            lost. By default a random part of 0.5, 1, 2, 4 and so on, at most 30, without end.
         recovery_timeout: Seconds from the loss of a link in which the session may be recovered.
         ack_timeout: Seconds to wait for the answer to an operation, from when it was last written. The first time they
             are over it is asked for once more (an event is not), and after as many again given up. ``math.inf`` waits
@@ -141,7 +146,7 @@ def open_client(
     check_count("send_retries", send_retries)
     check_flags(auto_rejoin=auto_rejoin, log_payloads=log_payloads)
     if reconnect is not None and not callable(reconnect):
-        raise TypeError(f"reconnect is a callable that gives an iterator, or None; this is {kind_of(reconnect)}")
+        raise TypeError(f"reconnect is a callable that gives seconds to wait, or None; this is {kind_of(reconnect)}")
     check_type("ssl_context", ssl_context, (ssl.SSLContext, NoneType), "an ssl.SSLContext or None")
     check_type("resume", resume, (SessionTicket, NoneType), "a SessionTicket, which its from_bytes reads, or None")
     check_callable("connector", connector, "host", "port", "ssl_context")
@@ -183,7 +188,7 @@ def open_client(
                 max_message_size=MAX_RECEIVED_MESSAGE,
             ),
             connect_timeout=connect_timeout,
-            reconnect=reconnect,
+            reconnect=reconnect and _iterating(reconnect),
             max_pending_sends=max_pending_sends,
             max_pending_bytes=max_pending_bytes,
             log_payloads=log_payloads,
