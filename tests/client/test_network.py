@@ -115,6 +115,17 @@ async def test_a_proxy_that_breaks_is_told(autojump_clock: MockClock) -> None:
             pytest.fail("there is no way through")
 
 
+async def test_a_proxy_that_cannot_be_reached_is_named(autojump_clock: MockClock) -> None:
+    async def connector(*_: object) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise OSError(111, "Connection refused")
+
+    told = "no connection to localhost:80: the proxy proxy.test:3128 cannot be reached: Connection refused"
+    with pytest.raises(ConnectFailed, match=told):
+        async with open_client(URL, connector=connector, proxy="http://proxy.test:3128"):
+            pytest.fail("there is no way through")
+
+
 @pytest.mark.parametrize(
     "url", ["", "socks5://canary@proxy.test", "http://canary@", "http://proxy.test:99999", "http://proxy.test/canary"]
 )

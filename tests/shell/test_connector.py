@@ -107,6 +107,16 @@ async def test_a_server_that_speaks_no_tls(nursery: trio.Nursery, authority: tru
         await connect_tcp("127.0.0.1", port, trusting(authority))
 
 
+async def test_a_web_server_without_tls_is_told(nursery: trio.Nursery, authority: trustme.CA) -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    port = await listen(nursery, refuse)
+    with pytest.raises(ConnectionError, match="does not speak TLS"):
+        await connect_tcp("127.0.0.1", port, trusting(authority))
+
+
 async def test_a_cancelled_handshake_leaves_nothing_open(nursery: trio.Nursery, authority: trustme.CA) -> None:
     begun, ended = trio.Event(), trio.Event()
 

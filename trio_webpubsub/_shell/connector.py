@@ -73,6 +73,9 @@ async def start_tls(stream: trio.abc.Stream, host: str, ssl_context: ssl.SSLCont
         await secure.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(stream)
+        if isinstance(error.__cause__, ssl.SSLError) and error.__cause__.reason == "WRONG_VERSION_NUMBER":
+            # OpenSSL takes the answer of a server without TLS for another version of it.
+            raise ConnectionError(f"what answers there does not speak TLS ({error.__cause__.reason})") from error
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
         raise ConnectionError("the connection broke during the TLS handshake") from error

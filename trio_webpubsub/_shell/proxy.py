@@ -11,7 +11,7 @@ import trio
 
 from ..protocol.names import check_text
 from ..protocol.urls import is_loopback
-from .connector import Connector, connect_tcp, default_ssl_context, start_tls
+from .connector import Connector, connect_tcp, default_ssl_context, reason_of, start_tls
 
 MAX_ANSWER = 16 * 1024
 """Bytes of the largest answer head that is read from a proxy."""
@@ -61,6 +61,7 @@ class ProxyConnector:
     def __init__(self, proxy: Proxy, through: Connector) -> None:
         self._proxy = proxy
         self._through = through
+        self._name = f"the proxy {proxy.host}:{proxy.port}"
 
     async def __call__(self, host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
         """Connect to ``host`` through the proxy; TLS is spoken with ``host``, so the proxy sees nothing of it.
@@ -71,7 +72,10 @@ class ProxyConnector:
         Cancellation: nothing is left open.
         """
         proxy_context = default_ssl_context() if self._proxy.secure else None
-        stream = await self._through(self._proxy.host, self._proxy.port, proxy_context)
+        try:
+            stream = await self._through(self._proxy.host, self._proxy.port, proxy_context)
+        except OSError as error:
+            raise OSError(f"{self._name} cannot be reached: {reason_of(error)}") from error
         try:
             await self._open_tunnel(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except BaseException:  # cancellation too: nobody else knows of this stream
@@ -86,7 +90,6 @@ class ProxyConnector:
         return "\r\n".join([*lines, "", ""]).encode("ascii")
 
     async def _open_tunnel(self, stream: trio.abc.Stream, target: str) -> None:
-        name = f"the proxy {self._proxy.host}:{self._proxy.port}"
         head = b""
         try:
             await stream.send_all(self._request(target))
@@ -94,15 +97,15 @@ class ProxyConnector:
             while not head.endswith(b"\r\n\r\n") and len(head) < MAX_ANSWER:
                 data = await stream.receive_some(MAX_ANSWER)
                 if not data:
-                    raise ConnectionError(f"{name} closed the connection")
+                    raise ConnectionError(f"{self._name} closed the connection")
                 head += data
         except trio.BrokenResourceError:
-            raise ConnectionError(f"{name} broke the connection") from None
+            raise ConnectionError(f"{self._name} broke the connection") from None
         words = head.split(b"\r\n", 1)[0].split(b" ", 2)
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-            raise ConnectionError(f"{name} answered something that is not HTTP")
+            raise ConnectionError(f"{self._name} answered something that is not HTTP")
         if not words[1].startswith(b"2"):
-            raise ConnectionError(f"{name} refused with status {words[1].decode()}")
+            raise ConnectionError(f"{self._name} refused with status {words[1].decode()}")
 
 
 async def connect_as_environment_says(host: str, port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
