@@ -56,6 +56,11 @@ def response_of(invocation: Invocation, raise_if_stopped: Callable[[], None]) ->
             )
 
 
+def role_to_send(group: str) -> str:
+    """Say which role sending to a group takes, messages and streams alike."""
+    return f"this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group}"
+
+
 def _advice(message: wire.Acknowledged, error: wire.WireError) -> str:
     """Say which role an operation would have taken."""
     if error.name != "Forbidden":
@@ -67,7 +72,7 @@ def _advice(message: wire.Acknowledged, error: wire.WireError) -> str:
                 " where the membership comes from elsewhere, use group_messages(..., join=False))"
             )
         case wire.SendToGroup(group=group):
-            return f" (this takes the role webpubsub.sendToGroup or webpubsub.sendToGroup.{group})"
+            return f" ({role_to_send(group)})"
         case wire.SetGroupState():
             return " (this takes the role webpubsub.setGroupState)"
         case wire.SubscribeGroupState() | wire.UnsubscribeGroupState():

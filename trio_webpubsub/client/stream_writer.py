@@ -17,6 +17,7 @@ from ..protocol.names import check_text
 from ..protocol.outgoing_stream import Abandoned, Failed, Lost, OutgoingStream
 from ..protocol.payloads import payload_of
 from .core import Core
+from .outcomes import role_to_send
 from .statistics import StreamStatistics
 
 WRITES_PER_SCHEDULE_POINT = 64
@@ -46,7 +47,8 @@ class _Sending:
             return
         match self.stream.outcome:
             case Failed(error=error):
-                raise StreamFailed(error.name, error.message)
+                advice = f" ({role_to_send(self.stream.opening.group)})" if error.name == "Forbidden" else ""
+                raise StreamFailed(error.name, f"{error.message}{advice}")
             case Lost():
                 raise StreamLost(self.stream.acknowledged)
             case Abandoned():
