@@ -33,8 +33,8 @@ CONNECTION_STRING = "Endpoint=https://example.webpubsub.azure.com;AccessKey=cana
 PLACES: list[tuple[Any, type[Exception], str]] = [
     (None, TypeError, "the URL is a str or an async callable"),
     (URL.encode(), TypeError, "the URL is a str or an async callable"),
-    ("", ValueError, "not a URL"),
-    ("localhost:8080", ValueError, "not a URL"),
+    ("", ValueError, "not a URL .*client_access_url"),
+    ("localhost:8080", ValueError, "not a URL .*client_access_url"),
     (CONNECTION_STRING, ValueError, "this is a connection string, and a client takes the URL .*client_access_url"),
     ("https://example.webpubsub.azure.com", ValueError, "starts with wss://, not https://.*client_access_url"),
     ("wss://example.webpubsub.azure.com", ValueError, "names no hub"),
@@ -218,6 +218,21 @@ async def test_a_wrong_group_is_told_by_whatever_takes_one(
         for make in made:
             with pytest.raises((TypeError, ValueError), match="group name"):
                 make(group)
+
+
+@pytest.mark.parametrize("flag", ["join", "fragments", "gaps"])
+async def test_a_wrong_flag_is_told(autojump_clock: MockClock, service: RawService, flag: str) -> None:
+    wrong: Any = {flag: "no"}
+    async with open_client(URL, connector=service.connector) as client:
+        with pytest.raises(TypeError, match=f"{flag} is True or False, not 'str'"):
+            client.group_messages("g", **wrong)
+
+
+async def test_a_wrong_flag_for_streams_is_told(autojump_clock: MockClock, service: RawService) -> None:
+    wrong: Any = "no"
+    async with open_client(URL, connector=service.connector) as client:
+        with pytest.raises(TypeError, match="from_start is True or False, not 'str'"):
+            client.group_streams("g", from_start=wrong)
 
 
 @pytest.mark.parametrize("event", [None, "", "a b", "1", "e" * 129, b"e"])

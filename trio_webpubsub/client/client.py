@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal, overload
 
 from ..protocol import wire
+from ..protocol.arguments import check_flags
 from ..protocol.messages import (
     DataType,
     Gap,
@@ -121,6 +122,7 @@ class Client(Previews):
         Raises:
             ValueError: ``group`` is no group name, or an argument makes no sense.
         """
+        check_flags(join=join, fragments=fragments)
         key = Feed.EVERY_GROUP if group is None else check_group(group)
         also = Fragments(group) if fragments else None
         return subscribe(

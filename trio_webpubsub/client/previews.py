@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal, overload
 
 from ..protocol import wire
-from ..protocol.arguments import check_number, check_type
+from ..protocol.arguments import check_flags, check_number, check_type
 from ..protocol.messages import Gap, GroupMessage, SendResult
 from ..protocol.names import check_group, check_text
 from ..protocol.payloads import check_state
@@ -132,6 +132,7 @@ class Previews:
         Raises:
             ValueError: ``group`` is no group name, or an argument makes no sense.
         """
+        check_flags(join=join, from_start=from_start, gaps=gaps)
         check_buffer(buffer, "fragment")
         check_number("idle_timeout", idle_timeout)
         core = self._core

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
+from ..protocol.arguments import check_choice, check_flags
 from ..protocol.names import check_count
 from .core import Core
 from .route import Overflow, Route
@@ -52,9 +53,9 @@ def subscribe(
     Raises:
         TypeError, ValueError: an argument makes no sense.
     """
+    check_flags(gaps=gaps)
     check_buffer(buffer, "message")
-    if overflow not in get_args(Overflow):
-        raise ValueError(f"overflow is {overflow!r}, which is none of {', '.join(map(repr, get_args(Overflow)))}")
+    check_choice("overflow", overflow, get_args(Overflow))
     route: Route[Any] = Route(buffer=buffer, overflow=overflow, gaps=gaps)
     enter, release = attach(core, route, key, also=also, join=join)
     return Subscription(route, enter=enter, release=release, abandoned=core.router.abandoned)

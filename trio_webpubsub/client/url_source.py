@@ -69,8 +69,12 @@ class UrlSource:
             raise ConnectFailed(f"the URL callable gave nothing within {seconds:g} s")
         try:
             return self.parse(url)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ConnectFailed(f"the URL callable gave no usable URL: {error}") from error
+        except TypeError as error:
+            raise ConnectFailed(
+                f"the URL callable gave no usable URL: {error}; client_access_url() gives one"
+            ) from error
 
     def parse(self, text: str) -> ClientUrl:
         """Read a URL that may be used.

@@ -111,7 +111,9 @@ def event_url(template: str, *, hub: str, event: str) -> str:
         ValueError: The template holds another parameter, or one in its host, or is not an http(s) URL.
     """
     if not re.match(r"https?://[^/?#{}]+([/?]|$)", template, re.IGNORECASE):
-        raise ValueError("the address of an event handler is an http(s) URL without a parameter in its host")
+        raise ValueError(
+            "the address of an event handler begins with http:// or https://, and a host without a parameter"
+        )
     values = {"hub": hub, "event": event}
 
     def fill(match: re.Match[str]) -> str:

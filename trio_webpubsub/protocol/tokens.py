@@ -139,7 +139,9 @@ def check_lifetime(lifetime: object) -> timedelta:
         TypeError: it is not a ``timedelta``.
     """
     if not isinstance(lifetime, timedelta):
-        raise TypeError(f"the lifetime of a token is a timedelta, not {type(lifetime).__name__}")
+        raise TypeError(
+            f"the lifetime of a token is a timedelta, not {type(lifetime).__name__}: timedelta(minutes=5), say"
+        )
     if lifetime <= timedelta(0):
         raise ValueError("the lifetime of a token must be positive")
     return lifetime

@@ -122,6 +122,8 @@ class ClientUrl:
         """
         if re.match(r"\s*(endpoint|accesskey)\s*=", check_text(url, "URL"), re.IGNORECASE):
             raise ValueError(f"this is a connection string, and {_HOW_TO_GET_ONE}")
+        if "://" not in url:
+            raise ValueError(f"this is not a URL with a scheme and a host; {_HOW_TO_GET_ONE}")
         address = Address.parse(url)
         if address.scheme in ("http", "https"):
             # Taken as ws and wss they would hide that an endpoint was passed where a client URL belongs.
