@@ -25,6 +25,11 @@ from trio_webpubsub.webhooks import WebhookApp
 
 from .peer import open_peer
 
+
+async def on_user_event(event: object) -> None:
+    """What an app calls, and no app."""
+
+
 OPTIONS: list[dict[str, Any]] = [
     *({"host": value} for value in (None, 5, b"127.0.0.1")),
     *({"port": value} for value in ("8080", None, -1, 65_536, 1.5, True)),
@@ -62,6 +67,7 @@ MORE_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"event_handlers": WebhookApp("chat", access_keys=["key"])}, "event_handlers takes several"),
     ({"event_handlers": ["http://localhost/"]}, r"an EventHandler\(url\) or an ASGI app, not 'str'"),
     ({"event_handlers": [WebhookApp]}, r"an EventHandler\(url\) or an ASGI app, not 'type'"),
+    ({"event_handlers": [on_user_event]}, r"^app is called \(scope, receive, send\), which this one does not take"),
     ({"event_handlers": {"a b": []}}, "be a hub name"),
     ({"event_handlers": {"chat": "http://localhost/"}}, "event_handlers takes several"),
 ]
@@ -122,7 +128,7 @@ async def test_a_wrong_argument_is_named(autojump_clock: MockClock, emulator: Em
 
 VALUES: list[tuple[str, Callable[[], object]]] = [
     ("a URL is a str", lambda: EventHandler(WebhookApp("chat", access_keys=["key"]))),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ("is an http.s. URL", lambda: EventHandler("nowhere")),
+    ("begins with http", lambda: EventHandler("nowhere")),
     ("a list of user events is a str", lambda: EventHandler("http://x", ["a"])),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("some of connect, connected", lambda: EventHandler("http://x", "*", "connect")),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("events takes several", lambda: EventHandler("http://x", "*", None)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import httpx
 
-from ..protocol.arguments import check_number, check_several, kind_of
+from ..protocol.arguments import check_callable, check_number, check_several, kind_of
 from ..protocol.cloudevents import MAX_ANSWER_SIZE
 from ..protocol.cloudevents_service import (
     EVENT_TIMEOUT,
@@ -78,6 +78,8 @@ class EventHandler:
         for chosen, known in ((self.system_events, SYSTEM_EVENTS), (self.group_events, GROUP_EVENTS)):
             if isinstance(chosen, str) or not set(check_several("events", chosen)) <= set(known):
                 raise ValueError(f"these events are some of {', '.join(known)}, in a list")
+        if self.app is not None:
+            check_callable("app", self.app, "scope", "receive", "send")
 
     def takes_user_event(self, event: str) -> bool:
         """Tell whether it takes a user event of this name."""
