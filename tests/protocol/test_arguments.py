@@ -46,6 +46,13 @@ def test_what_is_no_number_is_told_by_its_type(value: object) -> None:
         check_number("speed", value)
 
 
+def test_who_wants_no_limit_is_told_how_to_say_that() -> None:
+    with pytest.raises(TypeError, match=r"speed is a number, not 'NoneType'; math\.inf stands for no limit$"):
+        check_number("speed", None)
+    with pytest.raises(TypeError, match=r"latency is a number, not 'NoneType'$"):
+        check_number("latency", None, zero=True)
+
+
 def test_a_text_is_no_flag() -> None:
     check_flags(fast=True, safe=False)
     with pytest.raises(TypeError, match="safe is True or False, not 'str'"):

@@ -118,6 +118,11 @@ async def presence(client: Client) -> None:
     await client.set_group_state("g", {"n": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 
 
+async def delays(url: str) -> None:
+    async with open_client(url, reconnect=lambda: [1, 5, 25]):
+        pass
+
+
 async def mistakes(client: Client, url: str) -> None:
     """What is wrong for the checkers, though it may be long before it shows when it runs."""
     with open_client(url):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]

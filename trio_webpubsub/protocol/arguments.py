@@ -21,7 +21,8 @@ def check_number(name: str, value: object, *, zero: bool = False) -> float:
         TypeError: it is no number.
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number, not {kind_of(value)}")
+        unlimited = "; math.inf stands for no limit" if value is None and not zero else ""
+        raise TypeError(f"{name} is a number, not {kind_of(value)}{unlimited}")
     if not (value >= 0 if zero else value > 0):
         raise ValueError(f"{name} is {value}; it must be {'0 or more' if zero else 'more than 0'}")
     return value
