@@ -36,14 +36,15 @@ def run(main: Callable[..., Awaitable[None]], *args: Any) -> None:
 
     What goes wrong with the network or with what the user gave is told in a sentence. Anything else is a bug.
     """
-    status: int | str = 0
+    status: int | str | None = None
     try:
         trio.run(main, *args)
     except* KeyboardInterrupt:
         status = 130
     except* (OSError, ValueError, WebPubSubError) as group:
         status = str(first(group))
-    sys.exit(status)
+    if status is not None:
+        sys.exit(status)
 
 
 def first(error: BaseException) -> BaseException:
