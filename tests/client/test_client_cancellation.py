@@ -15,6 +15,7 @@ from trio_webpubsub import (
     InternalError,
     open_client,
 )
+from trio_webpubsub.client.core import AT_ONCE
 
 from .raw_service import URL, Peer, RawService
 
@@ -151,6 +152,59 @@ async def test_a_send_cancelled_before_the_write_never_goes_out(autojump_clock: 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.answer, "sendToGroup")
             await client.send_to_group("g", "another")
+
+
+async def test_of_many_at_once_who_was_cancelled_before_sends_nothing(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        peer = await service.next()
+
+        async def send_cancelled() -> None:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await client.send_to_group("g", "unwanted")
+
+        nursery.start_soon(client.send_to_group, "g", "first")
+        await peer.answer("sendToGroup")
+        nursery.start_soon(client.send_to_group, "g", "second")
+        message = await peer.expect("sendToGroup")
+        async with trio.open_nursery() as cancelled:
+            for _ in range(2 * AT_ONCE):
+                cancelled.start_soon(send_cancelled)
+        await peer.ack(message)
+        nursery.start_soon(client.send_to_group, "g", "third")
+        assert (await peer.answer("sendToGroup"))["data"] == "third"
+
+
+async def test_who_is_cancelled_when_there_is_room_leaves_it_to_the_next(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with open_client(URL, connector=service.connector, max_pending_sends=1) as client:
+        peer = await service.next()
+        unwanted = trio.CancelScope()
+
+        async def send_first() -> None:
+            await client.send_to_group("g", "first")
+            unwanted.cancel()
+
+        async def send_unwanted() -> None:
+            with unwanted:
+                await client.send_to_group("g", "unwanted")
+
+        for _ in range(10):  # trio runs the two that are woken together in any order
+            unwanted = trio.CancelScope()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_first)
+                first = await peer.expect("sendToGroup")
+                nursery.start_soon(send_unwanted)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(client.send_to_group, "g", "last")
+                await wait_all_tasks_blocked()
+                await peer.ack(first)
+                while (message := await peer.expect("sendToGroup"))["data"] != "last":
+                    pass
+                await peer.ack(message)
 
 
 async def test_a_cancelled_join_is_undone(autojump_clock: MockClock, service: RawService) -> None:
@@ -314,6 +368,31 @@ async def test_a_retry_that_nobody_waits_for_delays_no_leaving(autojump_clock: M
 async def fail_after(seconds: float, error: Exception) -> None:
     await trio.sleep(seconds)
     raise error
+
+
+async def test_a_retry_that_is_cancelled_while_the_block_is_left_delays_it_no_more(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    caller = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        async with open_client(URL, connector=service.connector) as client:
+            peer = await service.next()
+
+            async def send() -> None:
+                with caller:
+                    await client.send_to_group("g", "x")
+
+            async def cancel() -> None:
+                await wait_all_tasks_blocked()
+                caller.cancel()
+                await peer.closed()
+
+            nursery.start_soon(send)
+            await peer.ack(await peer.expect("sendToGroup"), "InternalServerError")
+            await wait_all_tasks_blocked()
+            nursery.start_soon(cancel)
+            start = trio.current_time()
+        assert trio.current_time() == start
 
 
 async def test_a_nursery_inside_the_block_keeps_its_own_group(autojump_clock: MockClock, service: RawService) -> None:

@@ -64,7 +64,7 @@ MUTANTS = [
     Mutant(
         "route after join",
         "client/core.py",
-        "            self.router.add(key, route, also)  # nothing is written before the next checkpoint\n"
+        "            self.router.add(key, route, also)  # nothing is written before this returns\n"
         "            return operation\n\n        try:\n            await self.perform(start)\n",
         "            return operation\n\n        try:\n            await self.perform(start)\n"
         "            await trio.lowlevel.checkpoint()\n            self.router.add(key, route, also)\n",
@@ -213,8 +213,8 @@ MUTANTS = [
     Mutant(
         "writer cancelled within a frame",
         "client/connection.py",
-        "                    await transport.flush()\n",
-        "                    with trio.move_on_after(0.4):\n                        await transport.flush()\n",
+        "                    await frames.flush()\n",
+        "                    with trio.move_on_after(0.4):\n                        await frames.flush()\n",
         also=(
             (
                 "_shell/frame_stream.py",
@@ -253,9 +253,9 @@ MUTANTS = [
     Mutant(
         "shield at started",
         "client/opening.py",
-        '            nursery.start_soon(run, name=f"supervisor {hub}")\n',
+        '            nursery.start_soon(run, name=f"supervisor {core.hub}")\n',
         "            background.shield = False\n"
-        '            nursery.start_soon(run, name=f"supervisor {hub}")\n'
+        '            nursery.start_soon(run, name=f"supervisor {core.hub}")\n'
         "            with trio.CancelScope(shield=True):\n"
         "                await core.wait_ready()\n"
         "            background.shield = True\n",

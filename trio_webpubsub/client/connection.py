@@ -172,6 +172,7 @@ class Connection:
         frames = self._frames
         payloads = self._session.take_frames(trio.current_time()) if frames.can_send else []
         if not payloads:
+            self._written()  # what was there may have been withdrawn
             return False
         if self._log_payloads:
             _log("sent", payloads)

@@ -99,7 +99,7 @@ class Core:
         def start() -> Operation:
             nonlocal operation
             operation = self.session.outgoing.subscribe(group)
-            self.router.add(key, route, also)  # nothing is written before the next checkpoint
+            self.router.add(key, route, also)  # nothing is written before this returns
             return operation
 
         try:
@@ -125,16 +125,17 @@ class Core:
         """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
         if not self._has_room or self.session.state == "stopped":
             await self._wait_for_room()
-        alone = not self.session.outgoing
-        if alone:
-            await trio.lowlevel.checkpoint_if_cancelled()  # for it will be written at once
+        outgoing = self.session.outgoing
+        at_once = not outgoing or outgoing.waiting >= AT_ONCE - 1
         try:
+            if at_once:  # before there is a chance to withdraw it
+                await trio.lowlevel.checkpoint_if_cancelled()
             operation = start()
         finally:
             if self._room:  # what woke this task may make room for more than this, and this may not want it
                 self._offer_room()
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        if alone or self.session.outgoing.waiting >= AT_ONCE:
+        if at_once:
             self._write()
         else:  # other tasks send as well, so that much can go together
             self.wake_writer()
@@ -413,8 +414,8 @@ class Core:
             await self._supervisor.connection.aclose(NORMAL_CLOSURE)
 
     async def _drain(self) -> None:
+        self.wake_writer()
         while self.session.state != "stopped" and not self._all_written:
-            self.wake_writer()
             await self._behind.park()
 
     def stop(self, reason: str) -> None:
