@@ -23,7 +23,7 @@ RELIABLE = "json.reliable.webpubsub.azure.v1"
 class MutableStream(trio.abc.Stream):
     """A stream that can be told to take notice of nothing any more."""
 
-    def __init__(self, inner: MemoryStream) -> None:
+    def __init__(self, inner: trio.abc.Stream) -> None:
         self.inner = inner
         self._muted = False
 
@@ -32,14 +32,15 @@ class MutableStream(trio.abc.Stream):
         self._muted = True
 
     def abort(self) -> None:
-        """Reset the connection."""
+        """Reset the connection, which is one in memory."""
+        assert isinstance(self.inner, MemoryStream)
         self.inner.abort()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         data = await self.inner.receive_some(max_bytes)
         if self._muted:
             await trio.sleep_forever()
-        return data
+        return bytes(data)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if not self._muted:
@@ -146,9 +147,13 @@ class RawService:
         self.dials += 1
         if self.refuse is not None:
             raise self.refuse
-        ours, theirs = memory_stream_pair()
+        ours, theirs = await self.pair()
         self._nursery.start_soon(self._serve, MutableStream(theirs))
         return ours
+
+    async def pair(self) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+        """Make a connection: the client's end, and ours."""
+        return memory_stream_pair()
 
     async def next(self) -> Peer:
         """Give the next connection, after its handshake."""
