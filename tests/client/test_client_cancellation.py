@@ -370,6 +370,26 @@ async def fail_after(seconds: float, error: Exception) -> None:
     raise error
 
 
+async def test_a_retry_that_somebody_waits_for_is_written_before_the_close(
+    autojump_clock: MockClock, service: RawService
+) -> None:
+    async with trio.open_nursery() as nursery, open_client(URL, connector=service.connector) as client:
+        peer = await service.next()
+
+        async def send() -> None:
+            with pytest.raises(DeliveryUnknown):  # leaving does not wait for acks
+                await client.send_to_group("g", "x")
+
+        async def serve() -> None:
+            await peer.expect("sendToGroup")
+            assert await peer.closed() == 1000
+
+        nursery.start_soon(send)
+        await peer.ack(await peer.expect("sendToGroup"), "InternalServerError")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(serve)
+
+
 async def test_a_retry_that_is_cancelled_while_the_block_is_left_delays_it_no_more(
     autojump_clock: MockClock, service: RawService
 ) -> None:

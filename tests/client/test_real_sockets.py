@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -174,6 +175,17 @@ async def test_leaving_waits_for_a_peer_that_reads_slowly(service: SocketService
         nursery.start_soon(read_later)
     assert numbers == list(range(300))
     assert closed == [1000]
+
+
+async def test_a_send_into_a_connection_that_was_just_reset_goes_out_again(service: SocketService) -> None:
+    async with open_client(URL, connector=service.connector) as client, trio.open_nursery() as nursery:
+        await service.next()
+        await wait_all_tasks_blocked()
+        service.others[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        service.others[0].socket.close()
+        nursery.start_soon(client.send_to_group, "g", "x")
+        recovered = await service.recover()
+        assert (await recovered.answer("sendToGroup"))["data"] == "x"
 
 
 async def test_a_socket_closed_underneath_is_recovered_and_its_number_left_alone(
