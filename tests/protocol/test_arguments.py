@@ -13,6 +13,7 @@ from trio_webpubsub.protocol.arguments import (
     check_choice,
     check_flags,
     check_number,
+    check_numbers,
     check_several,
     check_status,
     check_type,
@@ -51,6 +52,12 @@ def test_who_wants_no_limit_is_told_how_to_say_that() -> None:
         check_number("speed", None)
     with pytest.raises(TypeError, match=r"latency is a number, not 'NoneType'$"):
         check_number("latency", None, zero=True)
+
+
+def test_the_wrong_one_of_several_numbers_is_told() -> None:
+    check_numbers(speed=1, weight=2.5)
+    with pytest.raises(ValueError, match="weight is 0; it must be more than 0"):
+        check_numbers(speed=1, weight=0)
 
 
 def test_a_text_is_no_flag() -> None:

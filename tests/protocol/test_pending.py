@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import repeat
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
 
 import msgspec
 import pytest
@@ -26,13 +27,19 @@ from trio_webpubsub.protocol.wire import Acknowledged
 BUDGET = 65536
 
 
-def pending(*, window: int = 10, ack_timeout: float = 30.0, max_message_size: int = 1000) -> PendingOperations:
+def pending(
+    *,
+    window: int = 10,
+    ack_timeout: float = 30.0,
+    max_message_size: int = 1000,
+    retry_delays: Callable[[], Iterator[float]] = lambda: repeat(2.0),
+) -> PendingOperations:
     return PendingOperations(
         RELIABLE_JSON,
         window=window,
         ack_timeout=ack_timeout,
         max_message_size=max_message_size,
-        retry_delays=lambda: repeat(2.0),
+        retry_delays=retry_delays,
     )
 
 
@@ -134,6 +141,16 @@ def test_posts_keep_their_place_between_operations() -> None:
     assert operations.posted_bytes == 0
 
 
+def test_what_waits_is_counted_whatever_it_is() -> None:
+    operations = pending(window=1)
+    submit(operations)
+    submit(operations)
+    operations.post(b"post")
+    assert operations.waiting == 3
+    operations.take(0, BUDGET)
+    assert operations.waiting == 2
+
+
 def test_a_withdrawn_operation_is_not_written() -> None:
     operations = pending()
     first, second = submit(operations), submit(operations)
@@ -206,6 +223,19 @@ def test_an_internal_error_is_retried_with_the_same_id_after_a_delay() -> None:
     assert ids(operations.take(7, BUDGET)) == [1]
     assert operations.acknowledge(ack(1, "InternalServerError"), 8) is operation
     assert operation.outcome == Refused(wire.WireError("InternalServerError", "why"))
+
+
+def test_each_operation_has_its_own_delays_and_takes_them_one_after_the_other() -> None:
+    operations = pending(retry_delays=lambda: count(1.0))
+    for ack_id in (1, 2):
+        submit(operations, retries=2)
+        for delay in (1, 2):
+            assert ids(operations.take(10, BUDGET)) == [ack_id]
+            operations.acknowledge(ack(ack_id, "InternalServerError"), 10)
+            assert operations.deadline == 10 + delay
+            operations.expire(10 + delay)
+        assert ids(operations.take(10, BUDGET)) == [ack_id]
+        operations.acknowledge(ack(ack_id), 10)
 
 
 def test_a_retry_whose_caller_went_away_is_forgotten() -> None:

@@ -269,6 +269,7 @@ def test_an_ack_resolves_an_operation() -> None:
     operation = session.outgoing.send(text())
     assert (len(session.outgoing), session.outgoing.pending_bytes > 0) == (1, True)
     assert not session.idle
+    assert session.outgoing.waiting == 1
     assert written(session)[0]["ackId"] == operation.ack_id
     assert session.idle
     assert ack(session, operation.ack_id) == [operation]
