@@ -128,7 +128,7 @@ async def test_a_wrong_argument_is_named(autojump_clock: MockClock, emulator: Em
 
 VALUES: list[tuple[str, Callable[[], object]]] = [
     ("a URL is a str", lambda: EventHandler(WebhookApp("chat", access_keys=["key"]))),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ("begins with http", lambda: EventHandler("nowhere")),
+    ("beginning http", lambda: EventHandler("nowhere")),
     ("a list of user events is a str", lambda: EventHandler("http://x", ["a"])),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("some of connect, connected", lambda: EventHandler("http://x", "*", "connect")),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("events takes several", lambda: EventHandler("http://x", "*", None)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

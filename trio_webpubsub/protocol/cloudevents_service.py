@@ -112,7 +112,7 @@ def event_url(template: str, *, hub: str, event: str) -> str:
     """
     if not re.match(r"https?://[^/?#{}]+([/?]|$)", template, re.IGNORECASE):
         raise ValueError(
-            "the address of an event handler begins with http:// or https://, and a host without a parameter"
+            "the address of an event handler is a URL, beginning http:// or https://, without a parameter in its host"
         )
     values = {"hub": hub, "event": event}
 
