@@ -269,8 +269,11 @@ async def test_a_redirect_is_not_followed(autojump_clock: MockClock, peer: Peer)
 async def test_an_error_without_body(autojump_clock: MockClock, peer: Peer) -> None:
     peer.status = 401
     async with service_of(peer) as service:
-        with pytest.raises(AuthenticationFailed, match=r"^401: Unauthorized \(request "):
+        with pytest.raises(AuthenticationFailed, match=r"^401: Unauthorized \(request ") as caught:
             await service.send_to_all("hi")
+    assert caught.value.__notes__ == [
+        "Is the access key, or the identity's role, one of this endpoint's resource? Is this machine's clock right?"
+    ]
 
 
 def test_an_error_may_have_nothing_but_a_message() -> None:

@@ -45,6 +45,9 @@ INTERRUPTED = 130
 READER_GONE = 141
 """What shells see of a process whose output nobody reads any more, as in ``listen | head -1``."""
 
+_NOT_ACCEPTED = (401, 403)
+"""What the REST API answers to whoever it does not know, or who may not; its errors are loaded by few commands."""
+
 _EXIT_STATUSES = f"""\
 exit status: {DONE} done, {FAILED} it failed, {USAGE} wrong options or input, {INTERRUPTED} ended by
 Ctrl-C, {READER_GONE} nobody reads the output any more"""
@@ -152,7 +155,7 @@ def _unknown(arguments: Iterable[str]) -> str:
 def _tell_all(name: str, group: BaseExceptionGroup[BaseException]) -> None:
     for error in leaves(group):
         _tell(name, _reason(error))
-        if isinstance(error, ConnectFailed):
+        if isinstance(error, ConnectFailed) or getattr(error, "status_code", None) in _NOT_ACCEPTED:
             _tell(name, "to find out why, run trio-webpubsub doctor")
 
 

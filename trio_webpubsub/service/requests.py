@@ -22,6 +22,10 @@ from .tracing import tracing_of
 
 logger: logging.Logger = logging.getLogger("trio_webpubsub.service")
 
+_UNAUTHORIZED = 401
+_WHY_UNAUTHORIZED = (
+    "Is the access key, or the identity's role, one of this endpoint's resource? Is this machine's clock right?"
+)
 _PLACES_KEPT = 1_000
 _LONGEST_REASON = 500
 """Characters."""
@@ -124,6 +128,8 @@ class Requests:
                     if delay is None:
                         if call.tries > 1:
                             error.add_note(f"It was tried {call.tries} times.")
+                        if error.status_code == _UNAUTHORIZED:
+                            error.add_note(_WHY_UNAUTHORIZED)
                         raise
                     logger.info("%s failed, trying again in %.1f s: %s", operation.name, delay, error)
                 await trio.sleep(delay)
@@ -136,7 +142,7 @@ class Requests:
         try:
             return await self._try(call, token)
         except AuthenticationFailed as error:
-            if error.status_code != 401:
+            if error.status_code != _UNAUTHORIZED:
                 raise
             refused = error
         other = _Hidden(await self.credential.other_token(Refusal(token.text or "", audience, call.challenge)))
