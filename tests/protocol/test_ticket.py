@@ -75,7 +75,14 @@ def test_what_is_nested_too_deeply_harms_no_ticket() -> None:
     assert isinstance(message, GroupMessage)
     assert (message.data, message.sequence_id) == (None, 7)
     assert message.data_error is not None
-    assert "nested too deeply" in message.data_error
+
+
+def test_what_only_another_process_could_read_is_given_as_it_is() -> None:
+    body = b"[" * 5_000_000 + b"]" * 5_000_000
+    message = UnreadMessage(group="g", payload=wire.Payload("json", body)).message
+    assert isinstance(message, GroupMessage)
+    assert (message.data, message.raw) == (None, body)
+    assert message.data_error == "the json payload cannot be decoded: RecursionError"
 
 
 def test_a_ticket_shows_nothing() -> None:

@@ -93,16 +93,29 @@ class UnreadMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def message(self) -> GroupMessage | ServerMessage | Gap:
-        """The message again."""
+        """The message again.
+
+        Raises:
+            InvalidPayload: it was none, ever.
+        """
         if self.gap is not None:
             return self.gap
+        data, data_error, raw = None, self.data_error, self.raw
+        if self.payload is not None:
+            try:
+                data = data_of(self.payload)
+            except InvalidPayload as error:
+                if not isinstance(error.__cause__, RecursionError):
+                    raise
+                # Another process could read what is nested more deeply.
+                data_error, raw = str(error), self.payload.body
         common: dict[str, Any] = {
-            "data": None if self.payload is None else data_of(self.payload),
+            "data": data,
             "data_type": self.data_type,
             "sequence_id": self.sequence_id,
             "metadata": self.metadata,
-            "data_error": self.data_error,
-            "raw": self.raw,
+            "data_error": data_error,
+            "raw": raw,
         }
         if self.group is None:
             return ServerMessage(**common)
