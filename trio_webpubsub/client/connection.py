@@ -84,6 +84,7 @@ class Connection:
         """Something may be there to write, and more may come in this pass of the scheduler."""
         self._frames.wake()
 
+    @trio.lowlevel.enable_ki_protection  # in the caller's task Ctrl-C could strike between a write and its being noted
     def write(self) -> None:
         """Write what the session has, as far as the network takes it without waiting; the rest is the writer's."""
         if not self._frames.queued_bytes:  # else the writer is at it already
