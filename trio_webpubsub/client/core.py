@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,7 @@ class Core:
         first_url: ClientUrl,
         open_transport: OpenTransport,
         connect_timeout: float,
-        reconnect: Callable[[], Iterator[float]] | None,
+        reconnect: Callable[[], Iterable[float]] | None,
         max_pending_sends: int,
         max_pending_bytes: int,
         log_payloads: bool,

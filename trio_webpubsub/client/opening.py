@@ -45,11 +45,6 @@ def reconnect_delays() -> Iterator[float]:
     return full_jitter(random.random, base=0.5, cap=30.0)
 
 
-def _iterating(delays: Callable[[], Iterable[float]]) -> Callable[[], Iterator[float]]:
-    """Let the user's delays be a list as well."""
-    return lambda: iter(delays())
-
-
 @block("async with open_client(url) as client:")
 def open_client(
     url: str | Callable[[], Awaitable[str]],
@@ -188,7 +183,7 @@ def open_client(
                 max_message_size=MAX_RECEIVED_MESSAGE,
             ),
             connect_timeout=connect_timeout,
-            reconnect=reconnect and _iterating(reconnect),
+            reconnect=reconnect,
             max_pending_sends=max_pending_sends,
             max_pending_bytes=max_pending_bytes,
             log_payloads=log_payloads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TypeAlias
 
@@ -96,7 +96,7 @@ class Supervisor:
         make_connection: Callable[[Transport], Connection],
         dispatch: Callable[[list[Output]], None],
         connect_timeout: float,
-        reconnect: Callable[[], Iterator[float]] | None,
+        reconnect: Callable[[], Iterable[float]] | None,
         random: Callable[[], float],
     ) -> None:
         self._session = session
@@ -177,7 +177,7 @@ class Supervisor:
             raise ConnectFailed("the session was lost, and reconnecting is switched off")
         if delays is None or lasted:
             with _users_delays():
-                delays = self._new_delays()
+                delays = iter(self._new_delays())
         if not lasted:
             delay = _next_delay(delays)
             if delay is None:
