@@ -23,12 +23,12 @@ from rounds import measure
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure the speed beside that of the peers.")
-    parser.add_argument("--quick", action="store_true", help="two rounds of an eighth, and no growth: two minutes")
+    parser.add_argument("--quick", action="store_true", help="one round of an eighth, and no growth: two minutes")
     parser.add_argument("--only", default="", metavar="TEXT", help="what has this in its name")
     parser.add_argument("--rounds", type=int, metavar="N", help="how many; 7 unless told")
     parser.add_argument("--write", type=Path, metavar="DIRECTORY", help="where the table and the plots go")
     options = parser.parse_args()
-    rounds = options.rounds or (2 if options.quick else 7)
+    rounds = options.rounds or (1 if options.quick else 7)
     scale = 0.125 if options.quick else 1.0
     with ExitStack() as stack:
         there = stack.enter_context(client.generator())
