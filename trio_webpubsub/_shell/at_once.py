@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import TypeGuard
 
 import trio
 
@@ -14,7 +15,7 @@ _SOCKETS_ARE_FILES = sys.platform != "win32"
 
 def file_of(stream: trio.abc.Stream) -> int | None:
     """Give the file that a plain TCP connection is to the system, which `write_at_once` takes; ``None`` for others."""
-    return stream.socket.fileno() if isinstance(stream, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+    return stream.socket.fileno() if _is_file(stream) else None
 
 
 def write_at_once(file: int, data: bytes) -> int:
@@ -35,8 +36,13 @@ def write_at_once(file: int, data: bytes) -> int:
 
 def sender_of(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
     """Give what does the same for a stream that anybody may close meanwhile; ``None`` where nothing can."""
-    return partial(_try_send, stream) if isinstance(stream, trio.SocketStream) and _SOCKETS_ARE_FILES else None
+    return partial(_try_send, stream) if _is_file(stream) else None
+
+
+def _is_file(stream: trio.abc.Stream) -> TypeGuard[trio.SocketStream]:
+    return isinstance(stream, trio.SocketStream) and _SOCKETS_ARE_FILES
 
 
 def _try_send(stream: trio.SocketStream, data: bytes) -> int:
-    return write_at_once(stream.socket.fileno(), data)  # asked each time: that of a closed one is nobody else's
+    # Asked each time, since the number of a closed one may be somebody else's by now.
+    return write_at_once(stream.socket.fileno(), data)

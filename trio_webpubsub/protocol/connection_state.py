@@ -86,7 +86,7 @@ class ConnectionState(StoredState, MutableMapping[str, Any]):
         self._replaced = True
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the same
             raise TypeError(f"a name in the state of a connection is a str, not {type(name).__name__}")
         self._loaded()[name] = value
 
