@@ -18,7 +18,7 @@ and often without a writer, for each; and how a client saves one for whoever sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -27,6 +27,7 @@ from ..protocol.frame_reader import FrameReader
 from ..protocol.frame_writer import encode_close, encode_frame, encode_ping
 from .handshake import Handshake, is_switch
 from .randomness import ByteSource, system_bytes
+from .tcp import receiver_of
 
 _RECEIVE_SIZE = 131_072
 _LARGEST_RECEIVE_SIZE = 1_048_576
@@ -38,7 +39,7 @@ _REPLY_LIMIT = 262_144
 """Queued bytes above which trio-websocket waits: or a flood of pings, whose answers nobody reads, would fill memory."""
 
 _MASKS_AT_ONCE = 16
-"""So many are made together, since asking the system takes longer than masking a frame."""
+"""At least so many are made together, since asking the system takes longer than masking a frame."""
 
 _CLOSE = b"\x88"
 _PING = b"\x89"
@@ -91,6 +92,7 @@ class FrameStream(trio.abc.Stream):
         self._client = client
         self._random_bytes = random_bytes
         # Receiving
+        self._receive_some = receiver_of(inner)
         self._receive_size = _RECEIVE_SIZE
         self._handshake: Handshake | None = Handshake(client=client)
         """What is read of it; ``None`` when frames come next."""
@@ -163,7 +165,7 @@ class FrameStream(trio.abc.Stream):
 
     # For the writer
 
-    def queue_frames(self, payloads: Iterable[bytes], *, binary: bool = False) -> None:
+    def queue_frames(self, payloads: Sequence[bytes], *, binary: bool = False) -> None:
         """Put messages into the queue, for the next `push` or `flush`.
 
         Raises:
@@ -175,7 +177,7 @@ class FrameStream(trio.abc.Stream):
             raise trio.BrokenResourceError("a close frame was sent")
         for payload in payloads:
             # The key is taken here as `_mask_key` does, for a call costs as much as the rest.
-            key = self._masks.pop() if self._masks else self._mask_key()
+            key = self._masks.pop() if self._masks else self._mask_key(len(payloads))
             frame = encode_frame(payload, binary=binary, mask_key=key)
             self._queue.append(frame)
             self.queued_bytes += len(frame)
@@ -368,7 +370,7 @@ class FrameStream(trio.abc.Stream):
             return data
         try:
             # A stream may give a bytearray, slices of which would be bytearrays too.
-            data = bytes(await self._inner.receive_some(max_bytes))
+            data = bytes(await self._receive_some(max_bytes or _RECEIVE_SIZE))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._broken_by = error.__cause__
             return b""
@@ -419,11 +421,12 @@ class FrameStream(trio.abc.Stream):
         """Whether the peer's close frame was handed to trio-websocket, whose answer has not come yet."""
         return self._reader.close is not None and not self._close_queued
 
-    def _mask_key(self) -> bytes | None:
+    def _mask_key(self, frames: int = 1) -> bytes | None:
+        """Give the mask of the next of so many frames."""
         if not self._client:
             return None
         if not self._masks:
-            masks = self._random_bytes(4 * _MASKS_AT_ONCE)
+            masks = self._random_bytes(4 * max(frames, _MASKS_AT_ONCE))
             self._masks = [masks[start : start + 4] for start in range(0, len(masks), 4)]
         return self._masks.pop()
 

@@ -10,6 +10,8 @@ import h11
 import httpx
 import trio
 
+from .tcp import receiver_of
+
 _RECEIVE_SIZE = 65_536
 _MAX_HEAD_SIZE = 100 * 1024
 """Bytes of the largest head of an answer, which is also that of the largest line between chunks of its body."""
@@ -24,6 +26,7 @@ class HttpConnection:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._receive_some = receiver_of(stream)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_SIZE)
         self._timeouts: Mapping[str, float | None] = {}
 
@@ -111,7 +114,7 @@ class HttpConnection:
                 return event
             try:
                 with limit(self._timeouts.get("read"), httpx.ReadTimeout("nothing came in time")):
-                    data = await self._stream.receive_some(_RECEIVE_SIZE)
+                    data = await self._receive_some(_RECEIVE_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise httpx.ReadError("the connection broke") from error
             if not data and self._h11.their_state is h11.SEND_RESPONSE:

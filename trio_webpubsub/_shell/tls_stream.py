@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import trio
 
+from .tcp import receiver_of
+
 _RECORD = 16_384
 """Bytes that a record holds at most (RFC 8446, section 5.1)."""
 _RECEIVE_SIZE = 131_072
@@ -33,6 +35,7 @@ class TlsStream(trio.abc.Stream):
 
     def __init__(self, transport_stream: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str) -> None:
         self._carrier = transport_stream
+        self._receive_carrier = receiver_of(transport_stream)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
@@ -175,7 +178,7 @@ class TlsStream(trio.abc.Stream):
             return
         self._is_reading = True
         try:
-            data = await self._carrier.receive_some(_RECEIVE_SIZE)
+            data = await self._receive_carrier(_RECEIVE_SIZE)
             if data:
                 self._incoming.write(data)
             else:

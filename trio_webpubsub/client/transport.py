@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._shell.at_once import sender_of
 from .._shell.clock import wall_time
 from .._shell.connector import Connector, default_ssl_context, reason_of
 from .._shell.frame_stream import FrameStream, TransportEnded
 from .._shell.groups import forget_frames, leaves
+from .._shell.tcp import sender_of
 from ..errors import ConnectFailed
 from ..protocol.claims import expires_at
 from ..protocol.urls import ClientUrl

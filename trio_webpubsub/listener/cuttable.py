@@ -11,8 +11,8 @@ from typing import cast
 
 import trio
 
-from .._shell.at_once import file_of, write_at_once
 from .._shell.memory import MemoryStream
+from .._shell.tcp import file_of, receiver_of, write_at_once
 
 _RECEIVE_SIZE = 65_536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -34,6 +34,7 @@ class CuttableStream(trio.abc.Stream):
         self.is_cut: bool = False
         """Whether our own side sees a closed stream."""
         self._inner = inner
+        self._receive_some = receiver_of(inner)
         self._file = file_of(inner)
         self._open_file: int | None = self._file
         """What may be written to, past `send_all`: kept up to date by `_changed`, since every message looks here."""
@@ -158,11 +159,11 @@ class CuttableStream(trio.abc.Stream):
             with trio.CancelScope() as scope:
                 self._receiving = scope
                 if self._bytes_per_second == math.inf:
-                    data = bytes(await self._inner.receive_some(max_bytes))
+                    data = bytes(await self._receive_some(max_bytes or _RECEIVE_SIZE))
                 else:
                     # Waiting comes first, so that nothing is lost when it is cancelled.
                     await trio.sleep_until(self._readable_from)
-                    data = bytes(await self._inner.receive_some(min(max_bytes or _RECEIVE_SIZE, self._piece)))
+                    data = bytes(await self._receive_some(min(max_bytes or _RECEIVE_SIZE, self._piece)))
                     self._readable_from = trio.current_time() + len(data) / self._bytes_per_second
             self._check()
             if not scope.cancelled_caught and (not data or not self.silent):
