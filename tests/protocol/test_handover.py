@@ -90,8 +90,8 @@ def test_detaching_ends_the_client_and_tells_everybody_who_waits() -> None:
     assert operation.outcome == HandedOver()
     assert isinstance(outputs[2], Stopped)
     assert outputs[2:] == [Stopped(reason=outputs[2].reason)]
-    assert len(session.outgoing) == 0
-    assert session.outgoing.pending_bytes == 0
+    assert len(session.outgoing.pending) == 0
+    assert session.outgoing.pending.bytes == 0
     assert written(session) == []
 
 
@@ -134,8 +134,8 @@ def test_what_was_pending_goes_on_under_its_ids() -> None:
     acked(session, 1)
     session.outgoing.send(text("not written"))
     successor = handed_over(session)
-    assert len(successor.outgoing) == 2
-    assert successor.outgoing.pending_bytes > 0
+    assert len(successor.outgoing.pending) == 2
+    assert successor.outgoing.pending.bytes > 0
     recover(successor)
     frames = [frame for frame in written(successor, 1) if frame["type"] == "sendToGroup"]
     assert [(frame["ackId"], frame["data"]) for frame in frames] == [(2, "written"), (3, "not written")]
@@ -144,7 +144,7 @@ def test_what_was_pending_goes_on_under_its_ids() -> None:
     acked(successor, 3)
     assert [frame["ackId"] for frame in written(successor, 1)] == [4]
     acked(successor, 4)
-    assert (len(successor.outgoing), successor.outgoing.pending_bytes) == (0, 0)
+    assert (len(successor.outgoing.pending), successor.outgoing.pending.bytes) == (0, 0)
 
 
 def test_a_new_id_is_larger_than_any_that_was_used_before() -> None:

@@ -320,7 +320,7 @@ def test_an_end_of_a_subscription_that_failed_is_not_tried_again_behind_the_next
         session.receive([failure], 0)
     session.handle_timeout(100)
     assert types(session, 100) == ["subscribeGroupState"]
-    assert len(session.outgoing) == 1
+    assert len(session.outgoing.pending) == 1
 
 
 @pytest.mark.parametrize("when", ["before the next", "behind the next"])

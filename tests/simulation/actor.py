@@ -153,7 +153,7 @@ class Actor:
         try:
             async for item in subscription:
                 listener.take(item)
-                if (pending := len(self.client._core.session.outgoing)) > MAX_PENDING + THE_CLIENTS_OWN:
+                if (pending := len(self.client._core.session.outgoing.pending)) > MAX_PENDING + THE_CLIENTS_OWN:
                     raise self._model.fail(f"{self.name} has {pending} operations pending")
                 if pause:
                     if subscription.statistics().buffered > SMALL_BUFFER:
@@ -339,7 +339,7 @@ class Actor:
         if lost and not statistics.recoveries and not statistics.reconnects:
             raise self._model.fail(f"{self.name} posted {lost} over a link that never broke, and they got lost")
         outgoing, router = self.client._core.session.outgoing, self.client._core.router
-        kept = outgoing.pending_bytes, outgoing.posted_bytes, len(outgoing._invocations._running)
+        kept = outgoing.pending.bytes, outgoing.pending.posted_bytes, len(outgoing._invocations._running)
         if any(kept):
             raise self._model.fail(f"{self.name} keeps {kept} bytes and invocations of what is over")
         routes = sum(map(len, router._routes.values()))

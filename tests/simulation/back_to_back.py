@@ -234,7 +234,7 @@ class World:
             and not link.up
             and not link.down
             and client.session.state == "connected"
-            and len(client.session.outgoing) == 0
+            and len(client.session.outgoing.pending) == 0
         )
 
     def _carry_out(self, effects: list[Effect]) -> None:

@@ -164,7 +164,7 @@ MUTANTS = [
     Mutant(
         "no limit for what is pending",
         "client/core.py",
-        "return len(outgoing) < self._max_pending_sends and outgoing.pending_bytes < self._max_pending_bytes",
+        "return len(pending) < self._max_pending_sends and pending.bytes < self._max_pending_bytes",
         "return True",
     ),
     Mutant(

@@ -100,7 +100,7 @@ class Waits:
         session = client._core.session
         connected = self._connected_since[name] if client.state == "connected" else now
         self._look_at_pause(name, client.state, now)
-        for operation in session.outgoing._pending:
+        for operation in session.outgoing.pending:
             since = self._first_seen[operation] = seen.get(operation, now)
             # The ack of what was written is waited for twice, but for an event; writing takes as long as a link lives.
             times = 1 if isinstance(operation.message, wire.SendEvent) else 2

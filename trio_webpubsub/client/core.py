@@ -125,8 +125,9 @@ class Core:
         """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
         if not self._has_room or self.session.state == "stopped":
             await self._wait_for_room()
-        outgoing = self.session.outgoing
-        at_once = not outgoing or outgoing.waiting >= AT_ONCE - 1
+        pending = self.session.outgoing.pending
+        waiting = pending.waiting
+        at_once = not pending or waiting >= AT_ONCE - 1
         try:
             if at_once:  # before there is a chance to withdraw it
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -137,7 +138,7 @@ class Core:
         operation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         if at_once:
             self._write()
-        else:  # other tasks send as well, so that much can go together
+        elif not waiting:  # other tasks send as well, so that much can go together
             self.wake_writer()
         await trio.lowlevel.wait_task_rescheduled(partial(self._withdraw, operation))
         outcome = operation.outcome
@@ -159,8 +160,8 @@ class Core:
 
     @property
     def _has_room(self) -> bool:
-        outgoing = self.session.outgoing
-        return len(outgoing) < self._max_pending_sends and outgoing.pending_bytes < self._max_pending_bytes
+        pending = self.session.outgoing.pending
+        return len(pending) < self._max_pending_sends and pending.bytes < self._max_pending_bytes
 
     def _offer_room(self) -> None:
         """Let the caller that has waited longest go on, who then lets the next one, as far as there is room."""
@@ -176,7 +177,7 @@ class Core:
             self._post_credit = POSTS_PER_SCHEDULE_POINT
             await trio.lowlevel.checkpoint()
         outgoing = self.session.outgoing
-        if not self.session.can_post or outgoing.posted_bytes >= MAX_POSTED_BYTES:
+        if not self.session.can_post or outgoing.pending.posted_bytes >= MAX_POSTED_BYTES:
             await self._wait_for_writer()
         if outgoing.post(message):  # else the writer was woken for what is there, and takes this as well
             self.wake_writer()
@@ -184,7 +185,7 @@ class Core:
     async def _wait_for_writer(self) -> None:
         session = self.session
         self.raise_if_stopped()
-        while not session.can_post or session.outgoing.posted_bytes >= MAX_POSTED_BYTES:
+        while not session.can_post or session.outgoing.pending.posted_bytes >= MAX_POSTED_BYTES:
             await self._behind.park()
             self.raise_if_stopped()
 
@@ -244,7 +245,7 @@ class Core:
             unreadable=counts.unreadable,
             unknown=counts.unknown,
             sends_lost=counts.posts_lost,
-            pending_sends=len(self.session.outgoing),
+            pending_sends=len(self.session.outgoing.pending),
             last_round_trip=counts.last_round_trip,
             recoveries=counts.recoveries,
             reconnects=max(0, counts.sessions - 1),
@@ -331,7 +332,7 @@ class Core:
 
     def _written(self) -> None:
         """The writer has caught up a little."""
-        if self._behind and self.session.outgoing.posted_bytes < MAX_POSTED_BYTES:
+        if self._behind and self.session.outgoing.pending.posted_bytes < MAX_POSTED_BYTES:
             self._behind.unpark_all()
 
     def _write(self) -> None:

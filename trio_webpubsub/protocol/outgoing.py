@@ -36,20 +36,21 @@ class Outgoing:
     def __init__(self, codec: Codec, settings: SessionSettings, *, retry_delays: Callable[[], Iterator[float]]) -> None:
         self._codec = codec
         self._settings = settings
-        self._pending = PendingOperations(
+        self.pending: PendingOperations = PendingOperations(
             codec,
             window=settings.max_in_flight,
             ack_timeout=settings.ack_timeout,
             max_message_size=settings.max_message_size,
             retry_delays=retry_delays,
         )
+        """The operations without an outcome, and what waits to be written."""
         self._membership = Membership()
         self._invocations = Invocations(codec, response_timeout=settings.ack_timeout)
         self.streams: OutgoingStreams = OutgoingStreams(
             codec, ack_timeout=settings.ack_timeout, max_message_size=settings.max_message_size
         )
         """The streams to groups."""
-        self.states: GroupStates = GroupStates(self._submit, self._pending.never_retry)
+        self.states: GroupStates = GroupStates(self._submit, self.pending.never_retry)
         """This client's states in groups, and those it watches."""
 
     # What callers ask for
@@ -69,7 +70,7 @@ class Outgoing:
         """
         if retries is None and isinstance(message, wire.SendEvent):
             retries = 0  # an event whose handler failed would run it again: that is for the caller to decide
-        return self._pending.submit(
+        return self.pending.submit(
             message,
             retries=self._settings.send_retries if retries is None else retries,
             repeat_in_new_session=repeat_in_new_session,
@@ -84,7 +85,7 @@ class Outgoing:
         Raises:
             MessageTooLarge: nothing was queued.
         """
-        pending = self._pending
+        pending = self.pending
         first = not pending.posted_bytes
         pending.post(pending.encode(message))
         return first
@@ -98,18 +99,18 @@ class Outgoing:
         invocation = self._invocations.start(now)
         try:
             message = msgspec.structs.replace(message, invocation_id=invocation.invocation_id)
-            invocation.frame = Notice(self._pending.encode(message))
+            invocation.frame = Notice(self.pending.encode(message))
         except BaseException:  # whatever the encoder finds wrong, nobody waits for an answer
             self._invocations.withdraw(invocation)
             raise
-        self._pending.post(invocation.frame)
+        self.pending.post(invocation.frame)
         return invocation
 
     def withdraw_invocation(self, invocation: Invocation) -> None:
         """The caller of an invocation went away: it is not written any more, or else the service is told once."""
         frame = self._invocations.withdraw(invocation)
-        if frame is not None and not self._pending.take_back(invocation.frame):
-            self._pending.post(Notice(frame))
+        if frame is not None and not self.pending.take_back(invocation.frame):
+            self.pending.post(Notice(frame))
 
     def join(self, group: str) -> Operation:
         """Queue a join that makes ``group`` wanted for as long as it is pending, and for good when it succeeds."""
@@ -119,7 +120,7 @@ class Outgoing:
         """End the explicit wish for ``group`` and queue its leave."""
         operation = self._submit(wire.LeaveGroup(group))
         wished = self._membership.forget(group)
-        for each in self._pending:  # a join on its way is an older wish, whenever its ack comes
+        for each in self.pending:  # a join on its way is an older wish, whenever its ack comes
             if isinstance(each.message, wire.JoinGroup) and each.message.group == group and each.purpose == "explicit":
                 each.purpose = "call"
                 wished = True
@@ -131,7 +132,7 @@ class Outgoing:
         """The caller of an operation went away: it is not written any more; a written join is undone by a leave."""
         if operation.outcome is not None:
             return
-        self._pending.withdraw(operation)
+        self.pending.withdraw(operation)
         self.states.withdrawn(operation)
         match operation.message:
             case wire.JoinGroup(group=group):
@@ -157,29 +158,10 @@ class Outgoing:
 
     # How much there is
 
-    def __len__(self) -> int:
-        """Number of operations without an outcome."""
-        return len(self._pending)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Size of their frames."""
-        return self._pending.bytes
-
-    @property
-    def posted_bytes(self) -> int:
-        """Size of the posts that wait for the writer."""
-        return self._pending.posted_bytes
-
-    @property
-    def waiting(self) -> int:
-        """Number of frames in the outbox."""
-        return self._pending.waiting
-
     @property
     def idle(self) -> bool:
         """True when no frame waits to be written."""
-        return self._pending.idle and self.streams.idle
+        return self.pending.idle and self.streams.idle
 
     @property
     def leaving(self) -> bool:
@@ -189,7 +171,7 @@ class Outgoing:
     @property
     def deadline(self) -> float:
         """When `expire` has something to do."""
-        return min(self._pending.deadline, self._invocations.deadline, self.streams.deadline)
+        return min(self.pending.deadline, self._invocations.deadline, self.streams.deadline)
 
     # What the session tells
 
@@ -197,14 +179,14 @@ class Outgoing:
         """Give frames to write now, about ``budget`` bytes of them."""
         if self._membership.leaving:
             self._leave_unwanted()
-        frames = self._pending.take(now, budget)
+        frames = self.pending.take(now, budget)
         if not self.streams.idle:
             frames += self.streams.take(now, budget - sum(map(len, frames)))
         return frames
 
     def acknowledge(self, ack: wire.Ack, now: float, outputs: list[Output]) -> float | None:
         """Take the service's word; gives the round trip in seconds if that decided an operation."""
-        operation = self._pending.acknowledge(ack, now)
+        operation = self.pending.acknowledge(ack, now)
         if operation is None:
             return None
         if operation.purpose == "call" and isinstance(operation.message, _SENDS):
@@ -220,12 +202,12 @@ class Outgoing:
 
     def expire(self, now: float, outputs: list[Output]) -> None:
         """Time has passed: retries are due, overdue acks are asked for or given up, and so are responses."""
-        self._settle_all(self._pending.expire(now), outputs)
+        self._settle_all(self.pending.expire(now), outputs)
         outputs += self.streams.expire(now)
         for invocation in self._invocations.expire(now):
             outputs.append(invocation)
             cancellation = self._codec.encode_upstream(wire.CancelInvocation(invocation.invocation_id))
-            self._pending.post(Notice(cancellation))
+            self.pending.post(Notice(cancellation))
 
     def transport_ended(self, code: int | None, outputs: list[Output]) -> int:
         """Throw away what was meant for the transport; gives the number of sends lost of which nobody hears.
@@ -235,22 +217,22 @@ class Outgoing:
             outputs: where the outcomes go.
         """
         if code in MESSAGE_REFUSED:
-            if not self._pending.unanswered:
+            if not self.pending.unanswered:
                 outputs += self.streams.refused_with(code)
-            elif (operation := self._pending.refused_with(code)) is not None:
+            elif (operation := self.pending.refused_with(code)) is not None:
                 self._settle(operation, outputs)
         outputs += self._invocations.fail_all()
         self.streams.transport_ended()
-        return self._pending.transport_ended()
+        return self.pending.transport_ended()
 
     def session_recovered(self, now: float) -> None:
         """Queue all that is pending for the new transport."""
-        self._pending.refill()
+        self.pending.refill()
         self.streams.session_recovered(now)
 
     def session_lost(self, outputs: list[Output]) -> None:
         """Settle what cannot outlive the session."""
-        self._settle_all(self._pending.session_lost(), outputs)
+        self._settle_all(self.pending.session_lost(), outputs)
         outputs += self.streams.session_lost()
 
     def session_begun(self, outputs: list[Output], *, first: bool) -> None:
@@ -262,12 +244,12 @@ class Outgoing:
                 self.states.session_begun()
             else:
                 outputs += self.states.give_up()
-        self._pending.new_session()
+        self.pending.new_session()
         self.streams.session_begun()
 
     def stop(self) -> list[Output]:
         """Give everything its last outcome."""
-        return [*self._pending.stop(), *self.streams.stop()]
+        return [*self.pending.stop(), *self.streams.stop()]
 
     # The hand-over to another process
 
@@ -282,17 +264,17 @@ class Outgoing:
                 retries=each.retries,
                 repeat_in_new_session=each.repeat_in_new_session,
             )
-            for each in self._pending
+            for each in self.pending
         ]
-        told = [each for each in self._pending.hand_over() if each.purpose != "internal"]
-        return operations, self._pending.last_id, self._membership.wanted(), [*told, *self.streams.stop()]
+        told = [each for each in self.pending.hand_over() if each.purpose != "internal"]
+        return operations, self.pending.last_id, self._membership.wanted(), [*told, *self.streams.stop()]
 
     def resume(self, contents: TicketContents) -> None:
         """Go on with what another process had pending; nobody here waits for it."""
         for group in contents.groups:
             self._membership.join(group)
         self.states.restore(contents.states)
-        self._pending.resume(contents.last_ack_id)
+        self.pending.resume(contents.last_ack_id)
         for each in contents.operations:
             operation = Operation(
                 message=each.message,
@@ -305,19 +287,19 @@ class Outgoing:
             )
             if isinstance(operation.message, wire.JoinGroup):
                 self._membership.hold(operation.message.group)
-            self._pending.restore(operation)
+            self.pending.restore(operation)
 
     # Inside
 
     def _submit(self, message: Acknowledged) -> Operation:
-        return self._pending.submit(message, retries=self._settings.send_retries)
+        return self.pending.submit(message, retries=self._settings.send_retries)
 
     def _forget_leaves(self, group: str) -> None:
         """A group is wanted again: a leave that the service failed to do must not be tried again behind the join."""
-        for operation in list(self._pending):
+        for operation in list(self.pending):
             message = operation.message
             if isinstance(message, wire.LeaveGroup) and message.group == group and operation.purpose == "internal":
-                self._pending.never_retry(operation)
+                self.pending.never_retry(operation)
 
     def _join(self, group: str, purpose: Purpose) -> Operation:
         if purpose != "internal":  # a rejoin finds no leaves: they ended with the session
@@ -334,7 +316,7 @@ class Outgoing:
 
     def _rejoin(self, outputs: list[Output]) -> None:
         """Join every group that was wanted in the last session, or let it go, as the user decided."""
-        joining = {each.message.group for each in self._pending if isinstance(each.message, wire.JoinGroup)}
+        joining = {each.message.group for each in self.pending if isinstance(each.message, wire.JoinGroup)}
         for group in self._membership.wanted():
             if group in joining:
                 continue

@@ -160,8 +160,13 @@ class Session:
             if self._unreadable_run:
                 self._unreadable_run.clear()
             if not isinstance(message, _DATA):
-                self._control(message, len(frame), now, outputs)
-                messages, sizes = [], []
+                if isinstance(message, wire.Ack):  # of many senders nearly all, so they are spared a call
+                    if (round_trip := self.outgoing.acknowledge(message, now, outputs)) is not None:
+                        counts.last_round_trip = round_trip
+                else:
+                    self._control(message, len(frame), now, outputs)
+                if messages:
+                    messages, sizes = [], []
                 continue
             sequence_id = message.sequence_id
             if sequence_id is not None and not note(sequence_id, len(frame), now):
@@ -353,12 +358,10 @@ class Session:
         now: float,
         outputs: list[Output],
     ) -> None:
+        """Take what is neither data nor an ack."""
         streams = self.outgoing.streams
         news: Output | None = None
         match message:
-            case wire.Ack():
-                if (round_trip := self.outgoing.acknowledge(message, now, outputs)) is not None:
-                    self.counts.last_round_trip = round_trip
             case wire.ConnectedMessage():
                 self._connected(message, now, outputs)
             case wire.DisconnectedMessage():
