@@ -159,7 +159,7 @@ def test_messages_without_a_sequence_id_are_delivered() -> None:
     session = connected(new_session(reliable=False))
     frame = JSON.encode_data(wire.DataMessage(payload=wire.Payload("text", b"hi"), group="g"))
     assert len(receive(session, frame, frame)) == 2
-    assert session.sequence_ack_deadline == math.inf
+    assert session.next_deadline == math.inf
 
 
 def test_an_unknown_message_is_counted_and_its_sequence_id_too() -> None:
@@ -283,7 +283,7 @@ def test_a_failed_send_is_retried_and_a_failed_event_is_not() -> None:
     session.take_frames(0)
     assert ack(session, send.ack_id, "InternalServerError", now=0) == []
     assert ack(session, asked.ack_id, "InternalServerError", now=0) == [asked]
-    assert session.ack_deadline == 1
+    assert session.next_deadline == 1
     assert session.handle_timeout(1) == []
     assert [frame["ackId"] for frame in written(session, 1)] == [send.ack_id]
 
@@ -307,7 +307,7 @@ def test_the_ack_clock_stands_while_there_is_no_transport() -> None:
     session.transport_opened()
     receive(session, control(wire.Pong()), now=50)
     session.take_frames(50)
-    assert session.ack_deadline == 60
+    assert session.next_deadline == 60
     assert operation.outcome is None
 
 

@@ -184,7 +184,7 @@ def test_states_are_told_with_their_changes() -> None:
     assert acked(session, operation) == [operation]
     expected = GroupStateChange(connection_id="c-1", user_id=None, state=TYPING, updated_at=1.0)
     assert session.receive([states(item(), sequence_id=1)], 0) == [StateChanged(observed, [expected])]
-    assert session.sequence_ack_deadline == 1
+    assert session.next_deadline == 1
 
 
 def test_a_state_that_comes_again_after_a_recovery_is_a_repetition() -> None:

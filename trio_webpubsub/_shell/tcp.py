@@ -62,11 +62,12 @@ def _try_send(stream: trio.SocketStream, data: bytes) -> int:
 
 async def _receive_some(stream: trio.SocketStream, max_bytes: int) -> bytes:
     while True:
-        if stream.socket.fileno() < 0:
+        file = stream.socket.fileno()
+        if file < 0:
             raise trio.ClosedResourceError("this connection was closed")
-        await trio.lowlevel.wait_readable(stream.socket)
+        await trio.lowlevel.wait_readable(file)
         try:
-            return os.read(stream.socket.fileno(), max_bytes)
+            return os.read(stream.socket.fileno(), max_bytes)  # if it was closed since, the file may be another one
         except BlockingIOError:  # a reader may be woken for nothing
             continue
         except OSError as error:

@@ -148,9 +148,11 @@ class Connection:
     async def _pass_on(self, batch: list[bytes]) -> None:
         session, router, now = self._session, self._router, trio.current_time()
         outputs = session.receive(batch, now)
-        due = session.next_deadline <= now
+        deadline = session.next_deadline
+        due = deadline <= now
         if due:  # the service should hear what has come, and a timer would be woken for this only to end at once
             outputs += session.handle_timeout(now)
+            deadline = session.next_deadline
         if self._log_payloads:
             for output in outputs:
                 _log("received", output.messages if isinstance(output, Delivery) else [output])
@@ -158,9 +160,9 @@ class Connection:
         if not self._proven and session.proven:
             self._proven = True
             self._link_deadline = self._keep_alive_scope.deadline = now  # from here on it looks for signs of life
+        self._rearm(deadline)
         if due or not session.idle:  # an ack may have made room, or asked for a new id
             self.write()
-        self._rearm()
         if session.worthless:
             logger.warning("nothing readable comes any more, dropping the link")
             await self._transport.abort()
@@ -178,7 +180,7 @@ class Connection:
         if self._log_payloads:
             _log("sent", payloads)
         frames.queue_frames(payloads, binary=self._binary)
-        self._rearm()
+        self._rearm(self._session.next_deadline)
         if not frames.push():
             self._written()
         return True
@@ -232,14 +234,13 @@ class Connection:
         self._link_deadline = min(deadline, stalled)
         return True
 
-    def _rearm(self) -> None:
-        """Make the timers of the ticker and the keep-alive fit what has just happened."""
+    def _rearm(self, deadline: float) -> None:
+        """Make the timers of the ticker, which has something to do then, and the keep-alive fit what has happened."""
         session = self._session
         if session.pinged and self._proven:
-            deadline = session.keep_alive(self._frames.last_received, trio.current_time())
-            if deadline is not None:
-                self._link_deadline = self._keep_alive_scope.deadline = deadline
-        deadline = session.next_deadline
+            next_look = session.keep_alive(self._frames.last_received, trio.current_time())
+            if next_look is not None:
+                self._link_deadline = self._keep_alive_scope.deadline = next_look
         if self._tick_scope is None:
             if deadline < math.inf:
                 self._tick_scope = trio.CancelScope()  # until the ticker makes its own

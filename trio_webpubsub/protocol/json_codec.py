@@ -183,6 +183,8 @@ class JsonCodec:
 
     def decode_messages(self, frames: list[bytes]) -> list[GroupMessage | ServerMessage] | None:
         """Read frames in one go, if all of them are messages as most are; ``None`` if each needs a look of its own."""
+        if frames and frames[0].find(_MESSAGE, 0, _HEAD) <= 0:  # an ack most likely, and as likely alone
+            return None
         decode = _decode_group_message if _all_begin_alike(frames, _GROUP_MESSAGE) else _decode_message
         if decode is _decode_message and not all(frame.find(_MESSAGE, 0, _HEAD) > 0 for frame in frames):
             return None

@@ -313,19 +313,15 @@ class Session:
     # Time
 
     @property
-    def sequence_ack_deadline(self) -> float:
-        """When the service should hear what has come; ``math.inf`` when it knows."""
-        return self._sequence.due if self._proven and not self._sequence_ack_due else math.inf
-
-    @property
-    def ack_deadline(self) -> float:
-        """When an ack or a response is overdue, or a retry is due."""
-        return self.outgoing.deadline if self._proven else math.inf
-
-    @property
     def next_deadline(self) -> float:
-        """When `handle_timeout` and `take_frames` have something to do without anything having happened."""
-        return min(self.sequence_ack_deadline, self.ack_deadline)
+        """When `handle_timeout` and `take_frames` have something to do without anything having happened.
+
+        Then the service should hear what has come, an ack or a response is overdue, or a retry is due.
+        """
+        if not self._proven:
+            return math.inf
+        deadline = self.outgoing.deadline
+        return deadline if self._sequence_ack_due else min(deadline, self._sequence.due)
 
     def handle_timeout(self, now: float) -> list[Output]:
         """Time has passed: retries and a sequence ack are due, overdue acks are asked for or given up."""
