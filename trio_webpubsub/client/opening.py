@@ -96,7 +96,7 @@ def open_client(
             for the URL callable before it.
         close_timeout: Seconds that leaving the block may take. Left by an exception or cancellation it takes at most
             0.5.
-        keep_alive_interval: Seconds of silence after which a ping is sent, or up to a sixteenth more, so that many
+        keep_alive_interval: Seconds of silence after which a ping is sent, or up to a sixteenth less, so that many
             clients in a process wake together; ``math.inf`` sends none.
         keep_alive_timeout: Seconds to wait for the answer to it, before the link counts as dead.
         send_retries: How often an operation is tried again when the service reports an internal error.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 _STEPS = 16
-"""A look at a link may be late by this part of the interval: many clients in a process then look at theirs in the same
-pass of the scheduler, which takes a quarter less of the processor than one pass for each."""
+"""A look at a link comes early by up to this part of the interval: many clients in a process then look at theirs in the
+same pass of the scheduler, which takes less than half of the processor than one pass for each. Never late, since a link
+that is dead has to be noticed while the service still keeps its session."""
 
 
 class KeepAlive:
@@ -45,8 +46,10 @@ class KeepAlive:
             return deadline if now < deadline else None
         self._due_since = None
         deadline = last_received + self._interval
+        if deadline < math.inf:
+            deadline -= deadline % self._step
         if now < deadline:
-            return deadline + -deadline % self._step if deadline < math.inf else deadline
+            return deadline
         self._due = True
         self._due_since = now  # and not when it is written: a writer that is stuck is a dead link too
         return now + self._answer_timeout
