@@ -36,8 +36,8 @@ MUTANTS = [
     Mutant(
         "no sequence-ack",
         "protocol/session.py",
-        "return self._sequence.due if self._proven and not self._sequence_ack_due else math.inf",
-        "return math.inf",
+        "return deadline if self._sequence_ack_due else min(deadline, self._sequence.due)",
+        "return deadline",
     ),
     Mutant("a new session counts on from the old one", "protocol/session.py", "        self._sequence.reset()\n", ""),
     Mutant(
@@ -110,8 +110,8 @@ MUTANTS = [
     Mutant(
         "new ack id on retry",
         "protocol/outgoing.py",
-        "        self._pending.refill()",
-        "        self._pending.new_session()",
+        "        self.pending.refill()",
+        "        self.pending.new_session()",
     ),
     Mutant(
         "a duplicate never ran",
