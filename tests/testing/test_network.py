@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_webpubsub._shell.tcp import sender_of
 from trio_webpubsub.testing import LinkCut, SimulatedNetwork
 
 
@@ -82,6 +83,24 @@ async def test_a_window_makes_the_sender_wait(autojump_clock: MockClock) -> None
         assert await far.receive_some() == bytes(10)
     await near.send_all(bytes(10))
     assert await far.receive_some() == bytes(10)
+
+
+async def test_every_other_link_takes_at_once_what_its_window_holds(autojump_clock: MockClock) -> None:
+    network = SimulatedNetwork(window=10)
+    near, far = await connected(network)
+    send = sender_of(near)
+    assert send is not None
+    assert send(bytes(8)) == 8
+    assert send(bytes(8)) == 2
+    assert send(bytes(8)) == 0
+    assert await far.receive_some() == bytes(8)
+    network.cut("reset")
+    with pytest.raises(trio.BrokenResourceError):
+        send(bytes(1))
+    like_tls, _ = await connected(network)
+    send = sender_of(like_tls)
+    assert send is not None
+    assert send(bytes(8)) == 0
 
 
 async def test_a_trickle(autojump_clock: MockClock) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeAlias, TypeGuard
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import trio
 
@@ -37,8 +37,19 @@ def write_at_once(file: int, data: bytes) -> int:
         raise trio.BrokenResourceError("the connection broke") from error
 
 
+@runtime_checkable
+class SendsAtOnce(Protocol):
+    """A stream of ours that can do the same."""
+
+    def try_send(self, data: bytes) -> int:
+        """Do what `write_at_once` does."""
+        ...
+
+
 def sender_of(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
     """Give what does the same for a stream that anybody may close meanwhile; ``None`` where nothing can."""
+    if isinstance(stream, SendsAtOnce):
+        return stream.try_send
     return partial(_try_send, stream) if _is_file(stream) else None
 
 

@@ -110,7 +110,7 @@ class Way(Pipe):
     @property
     def room(self) -> int:
         """How many bytes the writer may still send."""
-        return self.window - self.size
+        return max(0, self.window - self.size)
 
     @property
     def refuses(self) -> bool:
@@ -235,9 +235,10 @@ class LinkStream(MemoryStream):
     _incoming: Way
     _outgoing: Way
 
-    def __init__(self, incoming: Way, outgoing: Way, closed: Callable[[], None]) -> None:
+    def __init__(self, incoming: Way, outgoing: Way, closed: Callable[[], None], *, takes_at_once: bool) -> None:
         super().__init__(incoming, outgoing)
         self._when_closed = closed
+        self._takes_at_once = takes_at_once
         self._failed = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -266,6 +267,20 @@ class LinkStream(MemoryStream):
                     await way.changed.park()
             finally:
                 way.sent()
+
+    def try_send(self, data: bytes) -> int:
+        """Send as much of ``data`` as there is room for, without waiting; give how many bytes that were.
+
+        Some links take none, and leave everything to `send_all`, as TLS does. Nobody may be in `send_all`.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as for `send_all`.
+        """
+        self._check_writable()
+        part = data[: self._outgoing.room] if self._takes_at_once else b""
+        if part:
+            self._outgoing.put(part)
+        return len(part)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room, or sending would fail at once.
@@ -361,8 +376,10 @@ class Link:
         self.down: Final = Way("down", conditions, random, record, window)
         self._open_ends = 2
         self._gone = gone
-        self.client_end: Final = LinkStream(self.down, self.up, self._end_closed)
-        self.service_end: Final = LinkStream(self.up, self.down, self._end_closed)
+        # Every other link behaves as plain TCP does, and the rest as TLS.
+        takes_at_once = number % 2 == 1
+        self.client_end: Final = LinkStream(self.down, self.up, self._end_closed, takes_at_once=takes_at_once)
+        self.service_end: Final = LinkStream(self.up, self.down, self._end_closed, takes_at_once=takes_at_once)
 
     def cut(self, how: LinkCut, direction: Direction, after_bytes: int) -> None:
         """Cut it when so many more bytes have been sent in a direction; 0 is at once, with what is on its way."""
