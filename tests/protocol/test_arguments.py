@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import pytest
 
 from tests.case_names import shown
 from trio_webpubsub.protocol.arguments import (
+    check_async,
     check_callable,
     check_choice,
     check_flags,
@@ -170,6 +171,40 @@ def test_what_wants_arguments_that_nobody_gives() -> None:
 def test_a_coroutine_was_called_too_early() -> None:
     with pytest.raises(TypeError, match=r"on_event is an async function; .* called already"):
         check_callable("on_event", none(), "event")
+
+
+def wrapper_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(value: object) -> Any:
+        return function(value)
+
+    return wrapper
+
+
+MAY_BE_ASYNC: list[Callable[[object], Any]] = [
+    *(one, Instance(), Instance().__call__, partial(one), wrapper_of(one)),
+    lambda value: one([value]),
+]
+
+
+@pytest.mark.parametrize("function", MAY_BE_ASYNC, ids=range(len(MAY_BE_ASYNC)))
+def test_what_may_well_be_async(function: Callable[..., Any]) -> None:
+    check_async("on_event", function, "event")
+
+
+class Plain:
+    def method(self, value: object) -> None: ...
+
+
+@pytest.mark.parametrize("function", [print, generator, Plain().method, wrapper_of(generator)])
+def test_what_was_written_without_async_is_told(function: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match=rf"on_event is an async function, and {function.__name__} is not: write async"):
+        check_async("on_event", function, "event")
+
+
+def test_what_is_no_function_is_not_async_either() -> None:
+    with pytest.raises(TypeError, match="on_event is an async function, not 'str'"):
+        check_async("on_event", "one", "event")
 
 
 def test_a_status_that_refuses() -> None:

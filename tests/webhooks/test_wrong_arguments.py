@@ -19,6 +19,9 @@ KEY = "key"
 async def handler(event: object) -> None: ...
 
 
+def not_async(event: object) -> None: ...
+
+
 async def two(event: object, more: object) -> None: ...
 
 
@@ -44,6 +47,7 @@ HANDLERS = (
         (no_arguments, r"is called \(\w+\), which this one does not take: too many"),
         (two, r"is called \(\w+\), which this one does not take: missing a required argument: 'more'"),
         (forever, "is an async function, not an async generator"),
+        (not_async, "is an async function, and not_async is not: write async def"),
         (EntraVerifier, r"is called \(\w+\), which this one does not take"),
     ],
     ids=shown,

@@ -7,7 +7,7 @@ names the argument. Texts and whole numbers are checked in `names`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -120,6 +120,22 @@ def check_callable(name: str, function: object, *arguments: str) -> None:
     except TypeError as error:
         given = f"({', '.join(arguments)})" if arguments else "without arguments (functools.partial binds some)"
         raise TypeError(f"{name} is called {given}, which this one does not take: {error}") from None
+
+
+def check_async(name: str, function: object, *arguments: str) -> None:
+    """Refuse what `check_callable` does, and functions written without ``async``: for what is first called much later.
+
+    What may well pass an awaitable on is believed: a ``lambda``, a ``functools.partial``, an instance, and what wraps
+    an async function.
+
+    Raises:
+        TypeError: as `check_callable`, or it was written without ``async``.
+    """
+    check_callable(name, function, *arguments)
+    written = inspect.unwrap(cast("Callable[..., object]", function))
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(written)
+    if inspect.isroutine(written) and not is_async and written.__name__ != "<lambda>":
+        raise TypeError(f"{name} is an async function, and {written.__name__} is not: write async def")
 
 
 def check_status(status: object, what_it_does: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeAlias
 
 from .._shell.groups import leaves, ungrouped
-from ..protocol.arguments import check_callable, check_flags, check_number, check_type
+from ..protocol.arguments import check_async, check_flags, check_number, check_type
 from ..protocol.cloudevents import HttpAnswer
 from ..protocol.cloudevents_gate import EventGate, EventHead, RequestRefused, UnknownEvent, bearer_token, failure
 from ..protocol.cloudevents_handler import NO_CONTENT, answer_connect, answer_event, answer_rejection, read_event
@@ -109,8 +109,8 @@ class WebhookApp:
 
         Raises:
             ValueError: A name, key, origin or number that cannot be.
-            TypeError: A handler that cannot be called with one argument, one ``str`` where a list is expected, or
-                another value of the wrong type.
+            TypeError: A handler that is not async or cannot be called with one argument, one ``str`` where a list is
+                expected, or another value of the wrong type.
         """
         check_number("handler_timeout", handler_timeout)
         check_count("remember_events", remember_events)
@@ -139,7 +139,7 @@ class WebhookApp:
         }
         for name, handler in handlers.items():
             if handler is not None:
-                check_callable(name, handler, "token" if name == "authenticate" else "event")
+                check_async(name, handler, "token" if name == "authenticate" else "event")
         self._hub = hub
         self._handler_timeout = handler_timeout
         self._status_of_error = 500 if retry_on_error else 400
