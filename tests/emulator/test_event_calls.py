@@ -437,6 +437,19 @@ async def test_an_app_that_cannot_start_says_why(autojump_clock: MockClock) -> N
             pass
 
 
+async def test_an_app_that_cannot_start_leaves_the_port_free() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.startup.failed"})
+
+    async with open_emulator() as emulator:
+        port = int(emulator.endpoint.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match="cannot start") as caught:
+        async with open_emulator(port=port, event_handlers=[app]):
+            pass
+    async with open_emulator(port=port):
+        assert caught.tb is not None  # so that what it refers to is not closed by chance
+
+
 async def test_an_app_may_fail_in_its_lifespan(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

@@ -31,7 +31,7 @@ async def on_user_event(event: object) -> None:
 
 
 OPTIONS: list[dict[str, Any]] = [
-    *({"host": value} for value in (None, 5, b"127.0.0.1")),
+    *({"host": value} for value in (None, 5, b"127.0.0.1", "")),
     *({"port": value} for value in ("8080", None, -1, 65_536, 1.5, True)),
     *({"anonymous_hubs": value} for value in ("chat", 5, None)),
     *({"ssl_context": value} for value in (True, "cert.pem", ssl.create_default_context())),
@@ -41,6 +41,7 @@ OPTIONS: list[dict[str, Any]] = [
     *({"kept_messages": value} for value in (None, -1, "3", 1.5, math.inf)),
     *({"kept_bytes": value} for value in (None, -1, "3", 1.5)),
     *({"close_timeout": value} for value in (None, -1, "3", math.nan)),
+    *({"random_bytes": value} for value in (None, 5, on_user_event, lambda _: "text")),
     {"handler_connector": None},
     {"in_memory": "no"},
     {"connected_after_recovery": None},

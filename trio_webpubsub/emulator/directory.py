@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
@@ -12,6 +13,7 @@ import trio
 
 from .._shell.clock import wall_time
 from .._shell.randomness import ByteSource
+from ..protocol.arguments import check_type
 from ..protocol.errors import InvalidToken
 from ..protocol.tokens import verify_token
 
@@ -23,13 +25,23 @@ READER: DirectoryRole = "Web PubSub Service Reader"
 
 _AUDIENCE = "https://webpubsub.azure.com"
 _LIFETIME = 3600.0
+_SECRET_SIZE = 32
 
 
 class Directory:
     """Signs tokens with a secret of its own, which nobody else has."""
 
     def __init__(self, random_bytes: ByteSource) -> None:
-        self._secret = random_bytes(32).hex()
+        """Draw the secret.
+
+        Raises:
+            TypeError: ``random_bytes`` gives something else than bytes.
+        """
+        secret = random_bytes(_SECRET_SIZE)
+        if inspect.iscoroutine(secret):
+            secret.close()  # nobody will await it
+        check_type("what random_bytes gives", secret, bytes, "bytes")
+        self._secret = secret.hex()
 
     def credential(self, role: DirectoryRole) -> Callable[[], Awaitable[str]]:
         """Give an async callable that gives tokens for somebody with this role."""

@@ -91,6 +91,8 @@ class Doors:
         except* CannotStart as group:
             self._failure = next(leaves(group))
         finally:
+            for socket in self._sockets:  # which nobody served if an app cannot start up
+                socket.socket.close()
             self._nursery = None
             self._ready.set()
             self._closed.set()

@@ -18,7 +18,15 @@ from .._shell.connector import Connector, connect_tcp
 from .._shell.http import ConnectorTransport
 from .._shell.randomness import ByteSource, system_bytes
 from ..listener import Limits, Listener, Request, Response, check_server_context, open_sockets
-from ..protocol.arguments import check_callable, check_choice, check_flags, check_number, check_several, check_type
+from ..protocol.arguments import (
+    check_callable,
+    check_choice,
+    check_flags,
+    check_number,
+    check_several,
+    check_type,
+    kind_of,
+)
 from ..protocol.names import check_access_key, check_count, check_hub, check_text
 from ..protocol.tokens import client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
@@ -254,14 +262,15 @@ async def open_emulator(
 
     Raises:
         OSError: it cannot listen at ``host`` and ``port``.
-        ValueError: the port is none; or a key is empty or has white space around it, or is the default one, which
-            everybody knows, where other machines could connect; or a hub cannot be called that.
+        ValueError: the port is none, or the host empty; or a key is empty or has white space around it, or is the
+            default one, which everybody knows, where other machines could connect; or a hub cannot be called that.
         TypeError: an option is of the wrong type.
         RuntimeError: an event handler's app cannot start up.
 
     Cancellation: clients have ``close_timeout`` to go.
     """
-    check_text(host, "host")
+    if not check_text(host, "host"):
+        raise ValueError("host is empty")
     check_count("port", port, 65_535)  # of more the system would take the rest of a division without a word
     check_flags(
         in_memory=in_memory, connected_after_recovery=connected_after_recovery, drop_failed_events=drop_failed_events
@@ -282,6 +291,10 @@ async def open_emulator(
     names = check_several("anonymous_hubs", anonymous_hubs)
     without_token = frozenset(name if name == "*" else check_hub(name).lower() for name in names)
     table = HandlerTable(event_handlers)
+    if not callable(random_bytes):
+        raise TypeError(f"random_bytes is a function that gives so many bytes, not {kind_of(random_bytes)}")
+    directory = Directory(random_bytes)
+    # From here on nothing raises that was passed in, so that no socket stays open.
     sockets: list[trio.SocketListener] = []
     if in_memory:
         port = port or DEFAULT_PORT
@@ -315,7 +328,6 @@ async def open_emulator(
         gate=gate,
         random_bytes=random_bytes,
     )
-    directory = Directory(random_bytes)
     listener_limits = listener_limits or Limits()
     rest = RestApi(
         switchboard.hubs,
