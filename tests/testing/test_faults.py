@@ -108,3 +108,10 @@ async def _repeats(emulator: Emulator, connection_id: str) -> int:
     session = hub.registry.connections[connection_id].session
     assert session is not None
     return len(session.unconfirmed._messages)
+
+
+async def test_a_plan_may_name_a_client_that_is_not_there_yet(autojump_clock: MockClock) -> None:
+    faults = random_faults(1, 300, within=10, clients=["bob"])
+    assert {fault.kind for fault in faults if fault.client} == set(FAULT_KINDS)
+    async with open_emulator(in_memory=True) as emulator:
+        await play(faults, SimulatedNetwork(), emulator, hub="chat")

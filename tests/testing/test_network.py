@@ -146,7 +146,14 @@ async def test_a_reset_loses_what_is_on_its_way(autojump_clock: MockClock) -> No
             await end.receive_some()
         with pytest.raises(trio.BrokenResourceError):
             await end.send_all(b"x")
-    assert network.cut("reset", "somebody else") == 0
+
+
+async def test_a_client_without_a_link_is_no_mistake(autojump_clock: MockClock) -> None:
+    network = SimulatedNetwork()
+    near, far = await connected(network)
+    await near.aclose()
+    await far.aclose()
+    assert (network.cut("reset", "ann"), network.close(1001, name="ann")) == (0, 0)
 
 
 async def test_eof_comes_behind_what_was_sent(autojump_clock: MockClock) -> None:

@@ -60,6 +60,8 @@ CALLS: list[tuple[str, Call]] = [
     ("after_bytes is a whole number", lambda it: it.cut(after_bytes="1")),
     ("code is a whole number", lambda it: it.close("1000")),
     ("1006 is no close code", lambda it: it.close(1006)),
+    ("name is 'bob', for which no connector was made: there are none so far", lambda it: it.cut(name="bob")),
+    ("name is 'bob', for which no connector was made", lambda it: it.close(1001, name="bob")),
 ]
 
 
@@ -71,6 +73,15 @@ async def test_a_wrong_argument_is_named(autojump_clock: MockClock, why: str, ca
         if isinstance(made, AbstractContextManager):
             with made:
                 pytest.fail("no such fault begins")
+
+
+async def test_the_names_that_there_are_are_told(autojump_clock: MockClock) -> None:
+    network = SimulatedNetwork(1)
+    async with open_emulator(in_memory=True) as emulator:
+        for name in ("ann", "eve"):
+            network.connector(emulator, name)
+    with network.partition("bob"), pytest.raises(ValueError, match=r"name is 'bob', .*: there are 'ann', 'eve'$"):
+        network.cut("eof", "bob")
 
 
 async def nothing() -> None: ...
@@ -103,6 +114,9 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("kind is 'cut', which is none of", {"kind": "cut"}),
     ("at is -1", {"at": -1}),
     ("seconds is a number", {"seconds": "1"}),
+    ("0 is no close code that is sent", {"kind": "close"}),
+    ("code is a whole number", {"kind": "close", "code": "1001"}),
+    ("a handshake is refused with a status from 400 to 599, not 0", {"kind": "refuse"}),
 ]
 
 

@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias, assert_never, get_args
 import trio
 
 from ..emulator import Emulator
-from ..protocol.arguments import check_choice, check_number, check_several
+from ..protocol.arguments import check_choice, check_number, check_several, check_status
 from ..protocol.names import check_count, check_hub
 from .determinism import check_seed
-from .network import SimulatedNetwork
+from .network import SimulatedNetwork, check_close_code
 
 FaultKind: TypeAlias = Literal[
     "latency",
@@ -56,6 +56,10 @@ FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 CLOSE_CODES = (1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 4000, 4999)
 HANDSHAKE_STATUSES = (400, 401, 403, 404, 429, 500, 502, 503, 504)
 
+_HIT_LINKS: frozenset[FaultKind] = frozenset(
+    ("reset", "eof", "half_close_up", "half_close_down", "silence", "half_open", "close")
+)
+"""What happens to links once, and so to no link that is made later."""
 _LAST = 4.0
 """Seconds for which a fault of a random plan lasts, on average."""
 
@@ -65,8 +69,8 @@ class Fault:
     """One thing that goes wrong.
 
     Raises:
-        ValueError: there is no such kind, or a time is below 0.
-        TypeError: a time is no number.
+        ValueError: there is no such kind, a time is below 0, or ``code`` is none for ``"close"`` or ``"refuse"``.
+        TypeError: a time is no number, or ``code`` no whole one.
     """
 
     at: float
@@ -77,12 +81,16 @@ class Fault:
     seconds: float = 0.0
     """How long it lasts, if it is of that kind."""
     code: int = 0
-    """The close code or the HTTP status."""
+    """The close code of ``"close"``, or the HTTP status of ``"refuse"``."""
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, FAULT_KINDS)
         check_number("at", self.at, zero=True)
         check_number("seconds", self.seconds, zero=True)
+        if self.kind == "close":
+            check_close_code(self.code)
+        elif self.kind == "refuse":
+            check_status(self.code, "a handshake is refused")
 
 
 def random_faults(
@@ -163,6 +171,8 @@ async def _happen(fault: Fault, network: SimulatedNetwork, emulator: Emulator, h
 def _inject(fault: Fault, network: SimulatedNetwork, emulator: Emulator, hub: str) -> AbstractContextManager[object]:
     """Let a fault begin; those that last end with the block."""
     name = fault.client
+    if fault.kind in _HIT_LINKS and name not in (None, *network.links):
+        return nullcontext()  # its client may come later
     match fault.kind:
         case "latency":
             return network.disturb(name, latency=0.3)

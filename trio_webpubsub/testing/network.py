@@ -44,7 +44,8 @@ class SimulatedNetwork:
 
     Every connection is a link with a window in each direction, and belongs to the client that made it, by a name that
     the test chooses. Links are perfect until told otherwise. What a fault does goes for one client, or for all where
-    ``name`` is left out. With one seed, and everything else the same, everything happens the same way again.
+    ``name`` is left out; a fault that lasts may be there before its client is. With one seed, and everything else the
+    same, everything happens the same way again.
 
     On trio's clock, so mostly a virtual one: ``trio.testing.MockClock(autojump_threshold=0)``.
     """
@@ -86,6 +87,7 @@ class SimulatedNetwork:
         self._window = window
         self._conditions: dict[str, Conditions] = {}
         self._links: list[Link] = []
+        self._names: dict[str, None] = {}  # to whom ways were given, in that order
         self._unreachable: Counter[str] = Counter()
         self._black_holes: Counter[str] = Counter()
         self._provider_faults: list[tuple[str | None, ProviderFault]] = []
@@ -111,6 +113,7 @@ class SimulatedNetwork:
             raise TypeError(f"server is an open Emulator, not {kind_of(server)}")
         check_text(name, "name")
         conditions = self._conditions_of(name)
+        self._names[name] = None
 
         async def connect(host: str, _port: int, ssl_context: ssl.SSLContext | None, /) -> trio.abc.Stream:
             await trio.lowlevel.checkpoint()
@@ -235,7 +238,7 @@ class SimulatedNetwork:
         """Reset all links and refuse new ones while the block lasts."""
         names = list(self._conditions) if name is None else [name]
         self._unreachable.update(names)
-        self.cut("reset", name)
+        self._cut_links(self._links_of(name), "reset")
         try:
             yield
         finally:
@@ -246,7 +249,7 @@ class SimulatedNetwork:
         """Silence all links, and those that are made while the block lasts: they come about, and then nothing comes."""
         names = list(self._conditions) if name is None else [name]
         self._black_holes.update(names)
-        self.cut("silence", name)
+        self._cut_links(self._links_of(name), "silence")
         try:
             yield
         finally:
@@ -283,16 +286,15 @@ class SimulatedNetwork:
             after_bytes: cut each when so many more bytes have been sent on it, all of which arrive; by default at once.
 
         Raises:
-            ValueError: ``after_bytes`` is negative, or there is no such way or direction.
+            ValueError: ``after_bytes`` is negative, there is no such way or direction, or nobody was given a
+                `connector` by that name.
         """
         check_choice("how", how, get_args(LinkCut))
         check_choice("direction", direction, get_args(Direction))
         check_count("after_bytes", after_bytes)
+        self._check_name(name)
         links = self._links_of(name)
-        for link in links:
-            self._record(f"{link.name}/{link.number}", f"cut {how} {direction} after {after_bytes}", b"")
-            link.cut(how, direction, after_bytes)
-        self.links_lost += len(links)
+        self._cut_links(links, how, direction, after_bytes)
         return len(links)
 
     def close(self, code: int, reason: str = "", name: str | None = None) -> int:
@@ -301,10 +303,10 @@ class SimulatedNetwork:
         It stands between two frames of the service. Only for links on which a WebSocket is open.
 
         Raises:
-            ValueError: the code is none that can be sent.
+            ValueError: the code is none that can be sent, or nobody was given a `connector` by that name.
         """
-        if not 1000 <= check_count("code", code) <= 4999 or code in (1004, 1005, 1006, 1015):
-            raise ValueError(f"{code} is no close code that is sent")
+        check_close_code(code)
+        self._check_name(name)
         links = self._links_of(name)
         for link in links:
             self._record(f"{link.name}/{link.number}", f"close {code}", b"")
@@ -338,6 +340,20 @@ class SimulatedNetwork:
         self._hash.update(f"{now:.6f} {label} {what} {len(data)} ".encode())
         self._hash.update(data)
 
+    def _cut_links(
+        self, links: Sequence[Link], how: LinkCut, direction: Direction = "down", after_bytes: int = 0
+    ) -> None:
+        for link in links:
+            self._record(f"{link.name}/{link.number}", f"cut {how} {direction} after {after_bytes}", b"")
+            link.cut(how, direction, after_bytes)
+        self.links_lost += len(links)
+
+    def _check_name(self, name: str | None) -> None:
+        """Refuse to do nothing, and so test nothing, because of a name that was written wrongly."""
+        if name is not None and name not in self._names:
+            known = ", ".join(map(repr, self._names)) or "none so far"
+            raise ValueError(f"name is {name!r:.100}, for which no connector was made: there are {known}")
+
     def _links_of(self, name: str | None) -> list[Link]:
         return [link for link in self._links if name in (None, link.name)]
 
@@ -348,6 +364,17 @@ class SimulatedNetwork:
 
     def _all_conditions(self, name: str | None) -> list[Conditions]:
         return list(self._conditions.values()) if name is None else [self._conditions_of(name)]
+
+
+def check_close_code(code: int) -> None:
+    """Refuse what no close frame can carry.
+
+    Raises:
+        ValueError: it is none that can be sent.
+        TypeError: it is no whole number.
+    """
+    if not 1000 <= check_count("code", code) <= 4999 or code in (1004, 1005, 1006, 1015):
+        raise ValueError(f"{code} is no close code that is sent")
 
 
 def _check_quality(
