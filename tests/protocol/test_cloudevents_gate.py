@@ -49,9 +49,11 @@ def test_other_paths_are_not_covered(path: str) -> None:
 def test_a_path_of_ones_own() -> None:
     assert EventGate("Chat", path="/events/{hub}").covers("/events/chat/order")
     assert EventGate("chat", path="/").covers("/anything")
+    assert EventGate("chat", path="/a b").covers("/a b/c")
+    assert EventGate("chat", path="/.well-known/a.b/..c").covers("/.well-known/a.b/..c/d")
 
 
-@pytest.mark.parametrize("path", ["events", "", "/events/{event}", "/a%20b"])
+@pytest.mark.parametrize("path", ["events", "", "/events/{event}", "/a%20b", "/a?b", "/a#b", "/a\n", "/a/../b", "/."])
 def test_a_path_that_cannot_be_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
         EventGate("chat", path=path)

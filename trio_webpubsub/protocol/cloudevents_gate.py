@@ -172,6 +172,8 @@ def _prefix(path: str) -> str:
         raise ValueError(f"path is where events come in, and begins with a slash, so it is not {path!r}")
     if "{" in path or "%" in path:
         raise ValueError(f"path may hold {{hub}}, and no {{event}}: what is below it is taken as well; not {path!r}")
+    if re.search(r"[?#\x00-\x1f]|/\.\.?(/|$)", path):
+        raise ValueError(f"path is the path of a URL alone, without query, fragment and .., so it is not {path!r}")
     return f"{path.lower().rstrip('/')}/"
 
 
