@@ -41,7 +41,7 @@ OPTIONS: list[dict[str, Any]] = [
     *({"kept_messages": value} for value in (None, -1, "3", 1.5, math.inf)),
     *({"kept_bytes": value} for value in (None, -1, "3", 1.5)),
     *({"close_timeout": value} for value in (None, -1, "3", math.nan)),
-    *({"random_bytes": value} for value in (None, 5, on_user_event, lambda _: "text")),
+    *({"random_bytes": value} for value in (None, 5, on_user_event, str)),
     {"handler_connector": None},
     {"in_memory": "no"},
     {"connected_after_recovery": None},

@@ -105,6 +105,8 @@ def test_roles_are_written_as_the_service_names_them() -> None:
         "webpubsub.sendToGroups.a*",
         "webpubsub.joinLeaveGroups.**",
         "webpubsub.setGroupState",
+        "webpubsub.setGroupState.lobby",
+        "webpubsub.joinGroups",
         "of.the.future",
         "x",
     ],
@@ -119,6 +121,10 @@ def test_a_role_may_be_written_by_hand(role: str) -> None:
         ("", ValueError),
         ("joinLeaveGroup", ValueError),
         ("sendToGroup.g", ValueError),
+        ("webpubsub.SendToGroup", ValueError),
+        ("WebPubSub.sendToGroup.g", ValueError),
+        ("webpubsub.sendToGroup.", ValueError),
+        ("webpubsub.sendToGroups", ValueError),
         ("webpubsub.sendToGroups.", ValueError),
         ("webpubsub.joinLeaveGroups.******", ValueError),
         (7, TypeError),
@@ -127,6 +133,11 @@ def test_a_role_may_be_written_by_hand(role: str) -> None:
 def test_what_no_role_can_be_is_refused(role: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         check_role(role)
+
+
+def test_how_a_role_is_written_is_told() -> None:
+    with pytest.raises(ValueError, match=r"'SENDTOGROUP\.Lobby': it is written 'webpubsub\.sendToGroup\.Lobby'$"):
+        check_role("SENDTOGROUP.Lobby")
 
 
 def test_roles_that_the_service_would_not_take_are_refused() -> None:

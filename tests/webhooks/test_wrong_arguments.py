@@ -134,6 +134,7 @@ VALUES: list[tuple[str, Callable[..., object], Any]] = [
     ("groups takes several", Accept, {"groups": 5}),
     ("roles takes several", Accept, {"roles": "webpubsub.sendToGroup"}),
     ("a group name is a str", Accept, {"groups": [b"lobby"]}),
+    ("it is written 'webpubsub.sendToGroup'", Accept, {"roles": ["sendToGroup"]}),
     ("a user id is a str", Accept, {"user_id": 5}),
     ("mqtt_user_properties are pairs", Accept, {"mqtt_user_properties": {"a": "b"}}),
     ("mqtt_user_properties is .* pairs", Accept, {"mqtt_user_properties": "ab"}),

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..protocol.names import check_user_id
-from ..protocol.roles import PATTERN_ROLE_NAMES, ROLE_NAMES, ROLE_PREFIX, check_role
+from ..protocol.roles import ROLE_NAMES, ROLE_PREFIX, check_role
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -133,9 +133,6 @@ def full_roles(names: Iterable[str]) -> list[str]:
 
 
 def _full_role(name: str) -> str:
-    kind, dot, groups = name.partition(".")
-    if kind not in ROLE_NAMES:
+    if name.partition(".")[0] not in ROLE_NAMES:
         raise ValueError(f"{name[:100]!r} is no role: there are {', '.join(sorted(ROLE_NAMES))}")
-    if (dot or kind in PATTERN_ROLE_NAMES) and not groups:
-        raise ValueError(f"the role {name!r} names no group")
     return check_role(f"{ROLE_PREFIX}{name}")

@@ -166,7 +166,7 @@ class Clients:
             effects = hub.transport_opened(transport)
             for role in hub.registry.connections[connection_id].roles.skipped[:_MOST_ROLES_TOLD]:
                 _logger.warning(
-                    "a role of %r is invalid or one too many, and does not count: %.100r", connection_id, role
+                    "a role of %r is unknown, invalid or one too many, and does not count: %.100r", connection_id, role
                 )
             return effects
 

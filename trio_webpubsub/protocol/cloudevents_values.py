@@ -20,6 +20,7 @@ from .errors import InvalidPayload
 from .messages import DataType
 from .names import check_count, check_group, check_text
 from .payloads import check_metadata
+from .roles import check_role
 
 T = TypeVar("T")
 
@@ -161,7 +162,7 @@ class Accept:
     """The reply that lets a client connect; what is ``None`` stays as its token says.
 
     Raises:
-        ValueError: A group cannot be called that, a role is empty, or a text holds a lone surrogate.
+        ValueError: A group cannot be called that, a role cannot be written so, or a text holds a lone surrogate.
         TypeError: Not texts, or one text where several are expected.
     """
 
@@ -182,8 +183,7 @@ class Accept:
         for group in () if self.groups is None else check_several("groups", self.groups):
             check_group(group)
         for role in () if self.roles is None else check_several("roles", self.roles):
-            if not check_text(role, "role"):
-                raise ValueError("a role cannot be empty")
+            check_role(role)
         if self.subprotocol is not None:
             check_text(self.subprotocol, "subprotocol")
         _check_properties(self.mqtt_user_properties)

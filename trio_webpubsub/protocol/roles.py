@@ -25,6 +25,7 @@ MAX_STARS = 5
 ROLE_PREFIX = "webpubsub."
 PATTERN_ROLE_NAMES = ("joinLeaveGroups", "sendToGroups")
 ROLE_NAMES = frozenset({*get_args(Permission), *get_args(StatePermission), *PATTERN_ROLE_NAMES})
+_BY_LOWER_CASE = {name.lower(): name for name in ROLE_NAMES}
 
 
 class Role:
@@ -85,19 +86,30 @@ class Role:
 
 
 def check_role(role: str) -> str:
-    """Give ``role`` back if a token may name it; the service passes over roles that it does not know.
+    """Give ``role`` back if a token may name it.
+
+    The service passes over roles that it does not know, and is given new ones whose names are one letter away from
+    others, so only what can never be one is refused: one of today's without its ``webpubsub.``, in another case, or
+    without the group that its name announces.
 
     Raises:
-        ValueError: it is empty, lacks its ``webpubsub.``, or names groups by a pattern that the service would not take.
+        ValueError: it is empty, written in another way than the role that is meant, or names groups by a pattern that
+            the service would not take.
         TypeError: it is not a ``str``.
     """
     if not check_text(role, "role"):
         raise ValueError("a role cannot be empty")
-    name, dot, pattern = role.removeprefix(ROLE_PREFIX).partition(".")
-    if name in ROLE_NAMES and not role.startswith(ROLE_PREFIX):
-        raise ValueError(f"the service would pass over the role {role[:300]!r}: it has to begin with {ROLE_PREFIX}")
-    if dot and name in PATTERN_ROLE_NAMES:
-        GroupPattern(pattern)
+    start = len(ROLE_PREFIX) if role.lower().startswith(ROLE_PREFIX) else 0
+    name, dot, groups = role[start:].partition(".")
+    known = _BY_LOWER_CASE.get(name.lower())
+    if known is None:
+        return role
+    if role != (right := f"{ROLE_PREFIX}{known}{dot}{groups}"):
+        raise ValueError(f"the service would pass over the role {role[:300]!r}: it is written {right[:300]!r}")
+    if not groups and (dot or known in PATTERN_ROLE_NAMES):
+        raise ValueError(f"the role {role!r} names no group")
+    if known in PATTERN_ROLE_NAMES:
+        GroupPattern(groups)
     return role
 
 

@@ -19,8 +19,6 @@ NOTHING: set[tuple[str, str]] = set()
         ("webpubsub.sendToGroup.hall", {("sendToGroup", "hall")}),
         ("webpubsub.sendToGroups.*", {("sendToGroup", "room"), ("sendToGroup", "hall")}),
         ("webpubsub.sendToGroup.*", NOTHING),
-        ("webpubsub.sendToGroups", NOTHING),
-        ("webpubsub.SendToGroup", NOTHING),
         ("webpubsub.setGroupState", NOTHING),
         ("sendToGroup", NOTHING),
         ("other.sendToGroup", NOTHING),
@@ -40,6 +38,13 @@ def test_a_group_with_dots_in_its_name_is_one_name() -> None:
     roles = Roles(["webpubsub.sendToGroup.a.b"], HubLimits())
     assert roles.allow("sendToGroup", "a.b")
     assert not roles.allow("sendToGroup", "a")
+
+
+@pytest.mark.parametrize("role", ["sendToGruop", "SendToGroup", "sendToGroups", "ofTheFuture.room", ""])
+def test_a_name_that_no_role_has_is_skipped(role: str) -> None:
+    roles = Roles([f"webpubsub.{role}"], HubLimits())
+    assert not roles.allow("sendToGroup", "room")
+    assert roles.skipped == [f"webpubsub.{role}"]
 
 
 def test_an_invalid_pattern_is_skipped_and_the_others_count() -> None:

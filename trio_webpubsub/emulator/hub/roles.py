@@ -43,7 +43,7 @@ class Roles:
         What is wrong or too much is left out and stands in ``skipped``; the connection opens nevertheless.
         """
         self.skipped: list[str] = []
-        """Roles that do not count: invalid patterns, and those beyond the limits."""
+        """Roles that do not count: of names that no role has, invalid patterns, and those beyond the limits."""
         self._limit = limits.role_groups
         self._scopes: dict[str, _Scope] = {
             permission: _Scope() for permission in (*get_args(Permission), *get_args(StatePermission))
@@ -68,6 +68,8 @@ class Roles:
                 scope.patterns.append(GroupPattern(target))
             except ValueError:
                 return False
+        else:
+            return False
         return True
 
     def allow(self, permission: Permission | StatePermission, group: str) -> bool:
