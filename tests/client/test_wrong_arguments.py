@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -64,7 +65,7 @@ async def test_a_refused_url_without_a_token_is_told(autojump_clock: MockClock, 
 
 
 async def test_a_refused_token_that_has_expired_is_told(autojump_clock: MockClock, emulator: Emulator) -> None:
-    url = emulator.client_url("chat", lifetime=60)
+    url = emulator.client_url("chat", lifetime=timedelta(minutes=1))
     await trio.sleep(1000)
     with pytest.raises(ConnectFailed, match="status 401; the token in the URL has expired"):
         async with open_client(url, connector=emulator.connector):

@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.emulator.peer import RELIABLE, open_peer, raw_peer, recovery_url, rejection
+from trio_webpubsub import ConnectFailed, open_client
 from trio_webpubsub._shell.memory import memory_stream_pair
 from trio_webpubsub.emulator import (
     DEFAULT_ACCESS_KEY,
@@ -36,7 +37,7 @@ async def test_the_connection_string_is_that_of_the_official_emulator_but_for_th
     autojump_clock: MockClock, emulator: Emulator
 ) -> None:
     read = ConnectionString.parse(emulator.connection_string)
-    assert (read.endpoint, read.access_key) == ("http://127.0.0.1:8080", DEFAULT_ACCESS_KEY)
+    assert (read.endpoint, read.access_key) == ("http://127.0.0.1:1", DEFAULT_ACCESS_KEY)
 
 
 async def test_a_client_url_names_hub_user_groups_and_roles(autojump_clock: MockClock, emulator: Emulator) -> None:
@@ -82,18 +83,25 @@ async def test_the_key_stands_in_no_repr_and_tokens_in_no_log(
 
 
 async def test_in_memory_only_its_own_address_is_known(autojump_clock: MockClock, emulator: Emulator) -> None:
-    for host, port in (("localhost", 8080), ("127.0.0.1", 80)):
+    for host, port in (("localhost", 1), ("127.0.0.1", 80)):
         with pytest.raises(ConnectionRefusedError):
             await emulator.connector(host, port, None)
     with pytest.raises(ConnectionError, match="TLS"):
-        await emulator.connector("127.0.0.1", 8080, ssl.create_default_context())
+        await emulator.connector("127.0.0.1", 1, ssl.create_default_context())
+
+
+async def test_without_the_connector_nobody_is_found() -> None:
+    async with open_emulator(in_memory=True) as emulator:
+        with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1:1"):
+            async with open_client(emulator.client_url("chat")):
+                pytest.fail("there is an emulator on this machine")
 
 
 async def test_after_the_block_nobody_is_there(autojump_clock: MockClock) -> None:
     async with open_emulator(in_memory=True) as emulator:
         pass
     with pytest.raises(ConnectionRefusedError):
-        await emulator.connector("127.0.0.1", 8080, None)
+        await emulator.connector("127.0.0.1", 1, None)
 
 
 async def test_an_unknown_http_path_is_not_found(autojump_clock: MockClock, emulator: Emulator) -> None:
@@ -227,7 +235,7 @@ async def test_a_client_that_does_not_take_part_does_not_hold_the_end_up(
 ) -> None:
     leave, ended = trio.Event(), trio.Event()
     emulator: Emulator = await nursery.start(partial(hold_open, leave, ended=ended))
-    idle = await emulator.connector("127.0.0.1", 8080, None)
+    idle = await emulator.connector("127.0.0.1", 1, None)
     async with idle, raw_peer(emulator, emulator.client_url("chat")) as peer:
         connection_id = (await peer.receive())["connectionId"]
         if how is not None:
@@ -340,7 +348,7 @@ async def test_a_status_that_does_not_refuse_is_a_value_error(
 
 async def test_connections_can_be_refused_before_any_http(autojump_clock: MockClock, emulator: Emulator) -> None:
     with emulator.refuse_connections(None), pytest.raises(ConnectionRefusedError):
-        await emulator.connector("127.0.0.1", 8080, None)
+        await emulator.connector("127.0.0.1", 1, None)
     async with open_peer(emulator):
         pass
 

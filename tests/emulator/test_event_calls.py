@@ -177,7 +177,7 @@ async def test_where_options_is_not_found_get_is_tried(autojump_clock: MockClock
     assert [event.method for event in handler.received[:3]] == ["OPTIONS", "GET", "POST"]
 
 
-@pytest.mark.parametrize("allowed", ["*", "127.0.0.1", "127.0.0.1:8080"])
+@pytest.mark.parametrize("allowed", ["*", "127.0.0.1", "127.0.0.1:1"])
 async def test_any_of_the_services_names_will_do(autojump_clock: MockClock, allowed: str) -> None:
     handler = Handler(
         validation=Response(

@@ -248,7 +248,7 @@ async def test_a_restart_breaks_every_connection_off(
     async with (
         open_peer(emulator, groups=["g"]) as reliable,
         open_peer(emulator, subprotocol=PLAIN, groups=["g"]) as plain,
-        await emulator.connector("127.0.0.1", 8080, None) as idle,
+        await emulator.connector("127.0.0.1", 1, None) as idle,
     ):
         await wait_all_tasks_blocked()
         with emulator.refuse_connections(None):

@@ -75,7 +75,7 @@ async def test_how_large_a_message_may_be_is_an_option(autojump_clock: MockClock
 
 
 async def test_a_body_without_a_length_is_bad(autojump_clock: MockClock) -> None:
-    async with open_emulator(in_memory=True) as emulator, await emulator.connector("127.0.0.1", 8080, None) as stream:
+    async with open_emulator(in_memory=True) as emulator, await emulator.connector("127.0.0.1", 1, None) as stream:
         token = request_token(DEFAULT_ACCESS_KEY, url=f"{emulator.endpoint}/api/hubs/chat/:send", now=wall_time())
         head = f"POST /api/hubs/chat/:send HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n"
         await stream.send_all(f"{head}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".encode())

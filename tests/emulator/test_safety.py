@@ -86,7 +86,7 @@ async def test_a_crowd_of_idle_connections_slows_nobody(autojump_clock: MockCloc
             b"GET / HTTP/1.1\r\nHost: h\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx",
         ) * 50:
-            stream = await stack.enter_async_context(await emulator.connector("127.0.0.1", 8080, None))
+            stream = await stack.enter_async_context(await emulator.connector("127.0.0.1", 1, None))
             await stream.send_all(part)
         began = trio.current_time()
         assert await peer.ask(type="ping") == {"type": "pong"}
@@ -113,7 +113,7 @@ async def test_half_a_frame_holds_up_nobody_else(autojump_clock: MockClock, emul
 
 async def test_a_flood_of_requests_leaves_room_for_others(autojump_clock: MockClock, emulator: Emulator) -> None:
     flood = b"HEAD /api/health HTTP/1.1\r\nHost: h\r\n\r\n" * 2_000
-    async with await emulator.connector("127.0.0.1", 8080, None) as stream, open_peer(emulator) as peer:
+    async with await emulator.connector("127.0.0.1", 1, None) as stream, open_peer(emulator) as peer:
         assert isinstance(stream, trio.abc.HalfCloseableStream)
         answers: list[bytes] = []
 

@@ -6,6 +6,7 @@ import math
 import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -90,8 +91,8 @@ CALLS: list[tuple[str, Call]] = [
     ("a user id is a str", lambda it, _: it.client_url("chat", user_id=5)),
     ("groups takes several", lambda it, _: it.client_url("chat", groups="lobby")),
     ("roles takes several", lambda it, _: it.client_url("chat", roles=None)),
-    ("lifetime is a number", lambda it, _: it.client_url("chat", lifetime=None)),
-    ("lifetime is 0", lambda it, _: it.client_url("chat", lifetime=0)),
+    ("lifetime of a token is a timedelta, not int", lambda it, _: it.client_url("chat", lifetime=60)),
+    ("lifetime of a token must be positive", lambda it, _: it.client_url("chat", lifetime=timedelta(0))),
     ("a hub name is a str", lambda it, _: it.connections(None)),
     ("a hub name is a str", lambda it, _: it.groups(5)),
     ("a hub name is a str", lambda it, _: it.users(b"chat")),

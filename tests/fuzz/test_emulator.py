@@ -109,11 +109,11 @@ def request(operation: Operation, random: Random, change: Callable[[bytes], byte
     """Write a request, with its parts changed and then signed, so that they are looked at."""
     target = change(operation.target().encode()).decode("latin-1")
     headers = [f"{name}: {value}".encode() for name, value in operation.headers]
-    token = request_token(DEFAULT_ACCESS_KEY, url=f"http://127.0.0.1:8080{target}", now=wall_time())
+    token = request_token(DEFAULT_ACCESS_KEY, url=f"http://127.0.0.1:1{target}", now=wall_time())
     body = change(operation.body or b"")
     head = [
         f"{operation.method} {target} HTTP/1.1".encode("latin-1"),
-        b"Host: 127.0.0.1:8080",
+        b"Host: 127.0.0.1:1",
         f"Authorization: Bearer {token}".encode(),
         b"Content-Length: %d" % len(body),
         *(change(header) if random.random() < 0.1 else header for header in headers),
@@ -139,7 +139,7 @@ def handshake(emulator: Emulator, subprotocol: str, change: Callable[[bytes], by
 async def exchange(emulator: Emulator, data: bytes, random: Random) -> bytes:
     """Send something in two pieces, and give all that comes back."""
     received = bytearray()
-    async with await emulator.connector("127.0.0.1", 8080, None) as stream:
+    async with await emulator.connector("127.0.0.1", 1, None) as stream:
         assert isinstance(stream, trio.abc.HalfCloseableStream)
 
         async def read() -> None:

@@ -38,11 +38,11 @@ async def keep(news: Subscription[Lifecycle], where: list[Lifecycle]) -> None:
 
 async def test_deflate_is_offered_in_vain(autojump_clock: MockClock) -> None:
     async with open_emulator(in_memory=True) as emulator:
-        path = emulator.client_url("chat").partition("8080")[2]
-        stream = await emulator.connector("127.0.0.1", 8080, None)
+        path = emulator.client_url("chat").partition("127.0.0.1:1")[2]
+        stream = await emulator.connector("127.0.0.1", 1, None)
         head = [
             f"GET {path} HTTP/1.1",
-            "Host: 127.0.0.1:8080",
+            "Host: 127.0.0.1:1",
             "Connection: Upgrade",
             "Upgrade: websocket",
             "Sec-WebSocket-Version: 13",

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ SMALL_BUFFER = 8
 MAX_PENDING = 6
 THE_CLIENTS_OWN = 7
 """Operations of the client itself, which nobody waits for: a join or a leave for each group."""
-TOKEN_LIFETIME = 10.0
+TOKEN_LIFETIME = timedelta(seconds=10)
 """Virtual seconds, so that an old URL is soon one that the service refuses."""
 _MANY_STEPS = 12
 

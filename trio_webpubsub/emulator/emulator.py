@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from types import NoneType
 from typing import TypedDict, Unpack, get_args
 
@@ -28,7 +29,7 @@ from ..protocol.arguments import (
     kind_of,
 )
 from ..protocol.names import check_access_key, check_count, check_hub, check_text
-from ..protocol.tokens import client_access_token
+from ..protocol.tokens import check_lifetime, client_access_token
 from ..protocol.urls import client_audience, client_url, is_loopback
 from .directory import OWNER, Directory, DirectoryRole
 from .dispatcher import EventDispatcher
@@ -47,6 +48,9 @@ DEFAULT_PORT = 8080
 DEFAULT_ACCESS_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEFGH"
 """The key that the official emulator has by default. Everybody knows it."""
 
+_NOBODYS_PORT = 1
+"""Stands in the addresses of an emulator in memory. What looks for it without the connector finds nobody, where another
+port may be that of another emulator, which takes the same key."""
 _GROUP_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
 _MIB = 1024 * 1024
 
@@ -112,7 +116,7 @@ class Emulator(Faults):
         user_id: str | None = None,
         groups: Sequence[str] = (),
         roles: Sequence[str] = _GROUP_ROLES,
-        lifetime: float = 3600.0,
+        lifetime: timedelta = timedelta(hours=1),
     ) -> str:
         """Make the URL with which a client connects to a hub. It holds a token.
 
@@ -121,16 +125,17 @@ class Emulator(Faults):
             user_id: who the client is; ``None`` for an anonymous one.
             groups: what it is in from the beginning.
             roles: what it may do; by default join, leave and send to every group.
-            lifetime: seconds for which one can connect with it.
+            lifetime: for how long one can connect with it.
 
         Raises:
             ValueError: a name is not allowed, or the lifetime is none.
+            TypeError: an argument is of the wrong type.
         """
         token = client_access_token(
             self._access_key,
             audience=client_audience(self.endpoint, check_hub(hub)),
             now=wall_time(),
-            lifetime=lifetime,
+            lifetime=check_lifetime(lifetime) / timedelta(seconds=1),
             user_id=user_id,
             roles=roles,
             groups=groups,
@@ -239,7 +244,8 @@ async def open_emulator(
         host: the address to listen on.
         port: the port; 0 takes a free one.
         in_memory: listen nowhere, and be reached by ``emulator.connector`` and ``emulator.http_transport`` only. No
-            real IO is done then, so that all of it works on a virtual clock.
+            real IO is done then, so that all of it works on a virtual clock. ``host`` and ``port`` are mere names then,
+            by default those of a port where nobody listens, 1.
         access_key: signs and checks all tokens.
         secondary_key: what it signed is good as well.
         ssl_context: the server's side of TLS, which is then spoken; `SelfMadeCertificate` has one.
@@ -297,7 +303,7 @@ async def open_emulator(
     # From here on nothing raises that was passed in, so that no socket stays open.
     sockets: list[trio.SocketListener] = []
     if in_memory:
-        port = port or DEFAULT_PORT
+        port = port or _NOBODYS_PORT
     else:
         sockets = await open_sockets(port, host)
         port = sockets[0].socket.getsockname()[1]
