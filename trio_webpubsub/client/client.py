@@ -35,7 +35,11 @@ LIFECYCLE_BUFFER = 1_000
 
 
 class Client(Previews):
-    """A connection to a hub that survives drops. Get one from `open_client`."""
+    """A connection to a hub that survives drops. Get one from `open_client`.
+
+    It is used in the thread that opened it. In another one, under a ``trio.run()`` of its own, what would have to wait
+    raises ``RuntimeError``; such a thread lets this one call, with ``trio.from_thread.run``.
+    """
 
     def __repr__(self) -> str:
         return f"<Client {self.state} connection_id={self.connection_id!r} user_id={self.user_id!r}>"

@@ -23,6 +23,7 @@ from ..protocol.ticket import SessionTicket, UnreadMessage
 from ..protocol.urls import ClientUrl
 from .connection import Connection, shown
 from .outcomes import error_of, response_of
+from .own_thread import OwnThread
 from .route import Route
 from .router import Key, Router
 from .state_watchers import StateWatchers
@@ -66,6 +67,7 @@ class Core:
         self.session = session
         self.router: Router = Router()
         self.states: StateWatchers = StateWatchers()
+        self.thread: OwnThread = OwnThread()
         self._log_payloads = log_payloads
         self._supervisor = Supervisor(
             session,
@@ -123,6 +125,7 @@ class Core:
 
     async def perform(self, start: Callable[[], Operation]) -> SendResult:
         """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
+        self.thread.check()
         if not self._has_room or self.session.state == "stopped":
             await self._wait_for_room()
         pending = self.session.outgoing.pending
@@ -170,6 +173,7 @@ class Core:
 
     async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
+        self.thread.check()
         self._post_credit -= 1
         if self._post_credit:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -191,6 +195,7 @@ class Core:
 
     async def invoke(self, message: wire.Invoke) -> wire.InvokeResponse:
         """Wait for an invocation's response, as soon as there is a link and its writer keeps up."""
+        self.thread.check()
         await self._wait_for_writer()
         invocation = self.session.outgoing.invoke(message, trio.current_time())
         invocation.wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
@@ -226,6 +231,7 @@ class Core:
 
     async def wait_stopped(self) -> str:
         """Wait for the end; gives its reason."""
+        self.thread.check()
         await self._stopped.wait()
         return self._stop_reason
 
@@ -377,6 +383,7 @@ class Core:
         Raises:
             RuntimeError: there is no session that could be recovered.
         """
+        self.thread.check()
         await trio.lowlevel.checkpoint()
         self._raise_if_not_detachable()
         with trio.move_on_after(LAST_WRITES):  # what nobody waits for has no place in a ticket

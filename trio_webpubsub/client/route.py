@@ -14,6 +14,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled  # by themselves, 
 
 from ..errors import SubscriptionOverflow
 from ..protocol.messages import Gap
+from .own_thread import OwnThread
 from .statistics import SubscriptionStatistics
 
 Overflow: TypeAlias = Literal["error", "drop_oldest", "drop_newest"]
@@ -45,6 +46,7 @@ class Route(Generic[M]):
         self._max_bytes = max_bytes
         self._overflow: Overflow = overflow
         self._readers = trio.lowlevel.ParkingLot()
+        self._thread = OwnThread()
         self._credit = ITEMS_PER_SCHEDULE_POINT
         self._ended = False
         self._error: Callable[[], Exception | None] | None = None
@@ -204,6 +206,7 @@ class Route(Generic[M]):
 
     async def _wait(self) -> None:
         """Wait until something may have come."""
+        self._thread.check()
         await self._readers.park()
 
     def _settle(self) -> None:

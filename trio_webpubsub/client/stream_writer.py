@@ -200,6 +200,7 @@ async def running_stream(
 ) -> AsyncGenerator[GroupStreamWriter, None]:
     """Hold a stream open for as long as the block runs; see `Client.open_stream`."""
     await trio.lowlevel.checkpoint()
+    core.thread.check()
     core.raise_if_stopped()
     sending = _Sending(core, core.session.outgoing.streams.open(opening, idle_timeout))
     core.wake_writer()

@@ -65,6 +65,7 @@ def attach(
     core: Core, route: Route[Any], key: Key, *, also: Key | None = None, join: str | None = None
 ) -> tuple[Enter | None, Release]:
     """Let a route have its messages, or give what does so on entry; and what ends that."""
+    core.thread.check()
     if join is None:
         core.router.add(key, route, also)
         return None, partial(core.router.remove, key, route, also)
