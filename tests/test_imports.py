@@ -67,7 +67,7 @@ def effects(module):
     events.clear()
     try:
         import_module(module)
-    except BaseException:
+    except BaseException:  # whatever it is, it is the effect
         return [traceback.format_exc()]
     seen = list(events)
     after = state()

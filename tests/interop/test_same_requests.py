@@ -284,7 +284,7 @@ async def test_both_ask_the_service_for_the_same_token(recorder: Recorder) -> No
             return AccessToken("token", int(time.time()) + 3600)
 
     def theirs() -> None:
-        client: Any = WebPubSubServiceClient(recorder.endpoint, "chat", Credential())  # type: ignore[arg-type]
+        client: Any = WebPubSubServiceClient(recorder.endpoint, "chat", Credential())  # type: ignore[arg-type]  # whose options any will do
         access = client.get_client_access_token(
             user_id="ann é", roles=["r 1", "r2"], groups=["g/1"], minutes_to_expire=5, enforce_https=False
         )
@@ -316,7 +316,7 @@ async def test_both_sign_the_same_token_for_a_client(recorder: Recorder) -> None
                 roles=["r"],
                 groups=["g"],
                 lifetime=timedelta(minutes=5),
-                client_protocol=protocol.lower(),  # type: ignore[arg-type]
+                client_protocol=protocol.lower(),  # type: ignore[arg-type]  # one of ours, all the same
             )
         assert ours.base_url == theirs["baseUrl"]
         first, second = (

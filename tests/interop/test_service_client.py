@@ -178,7 +178,7 @@ async def test_the_official_client_signs_in_with_a_token(opened: Opened, emulato
             return AccessToken(token, expires_on)
 
     def call() -> dict[str, str]:
-        client: Any = WebPubSubServiceClient(emulator.endpoint, "chat", Credential())  # type: ignore[arg-type]
+        client: Any = WebPubSubServiceClient(emulator.endpoint, "chat", Credential())  # type: ignore[arg-type]  # whose options any will do
         client.send_to_all("hi", enforce_https=False)
         return dict(client.get_client_access_token(user_id="ann", groups=["g"], enforce_https=False))
 

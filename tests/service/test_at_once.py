@@ -57,7 +57,7 @@ async def test_the_block_may_end_while_calls_run(autojump_clock: MockClock, peer
         async with service_of(peer, max_connections=1) as service:
             callers.start_soon(call, service, "running")  # noqa: ASYNC111 - this is what the test is about
             await trio.sleep(1)
-            callers.start_soon(call, service, "waiting")  # noqa: ASYNC111
+            callers.start_soon(call, service, "waiting")  # noqa: ASYNC111 - as above
             await trio.sleep(1)
         assert trio.current_time() == 2  # nobody was waited for
         await call(service, "late")

@@ -78,7 +78,7 @@ async def test_resets(nursery: trio.Nursery, when: str) -> None:
             await stream.receive_some()
         if when == "within the answer":
             await stream.send_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 9\r\n\r\nhalf")
-            await trio.sleep(0.05)
+            await trio.sleep(0.05)  # else the reset overtakes it, which no test could tell from the case before
         stream.socket.close()
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -21,11 +21,12 @@ from pathlib import Path
 import trio
 
 from trio_webpubsub import Client, Gap, open_client
-from trio_webpubsub.emulator import Emulator, SelfMadeCertificate, open_emulator
+from trio_webpubsub.emulator import Cut, Emulator, SelfMadeCertificate, open_emulator
 
 HUB = "chat"
 GROUP = "g"
 CLIENTS = 20
+CUTS: tuple[Cut, ...] = ("reset", "eof", "silence")
 PAUSE = 0.05
 """Seconds between two faults, about."""
 REST = 5.0
@@ -110,7 +111,7 @@ async def run(reconnects: int, *, tls: bool) -> str:
                 _break_one(emulator)
             senders.cancel()
         with trio.fail_after(LONGEST):
-            while not all(each.heard == sent for each in listeners):  # noqa: ASYNC110
+            while not all(each.heard == sent for each in listeners):  # noqa: ASYNC110 - there is no event for all of that
                 await trio.sleep(0.1)
         last = await _footprint_at_rest(listeners)
         nursery.cancel_scope.cancel()
@@ -130,7 +131,7 @@ async def run(reconnects: int, *, tls: bool) -> str:
 async def _footprint_at_rest(listeners: list[Listener]) -> Footprint:
     """Measure when all are connected, and the service has noticed the end of every old link."""
     with trio.fail_after(LONGEST):
-        while not all(each.client.state == "connected" for each in listeners):  # noqa: ASYNC110
+        while not all(each.client.state == "connected" for each in listeners):  # noqa: ASYNC110 - there is no event for all of that
             await trio.sleep(0.1)
     await trio.sleep(REST)
     return footprint()
@@ -168,9 +169,9 @@ async def _talk(client: Client, sent: dict[str, int], scope: trio.CancelScope) -
 def _break_one(emulator: Emulator) -> None:
     attached = [each for each in emulator.connections(HUB) if each.attached]
     if attached:
-        how = random.choices(("reset", "eof", "silence"), (5, 4, 1))[0]
+        how = random.choices(CUTS, (5, 4, 1))[0]
         after = random.choice((0, random.randrange(500)))
-        emulator.cut(random.choice(attached).connection_id, how, after_bytes=after)  # type: ignore[arg-type]
+        emulator.cut(random.choice(attached).connection_id, how, after_bytes=after)
 
 
 def _reconnected(listeners: list[Listener]) -> int:

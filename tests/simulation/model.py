@@ -204,6 +204,7 @@ class Model:
                 self.note(f"{connection.user_id} gets session {connection.id}")
             return opened(transport)
 
+        # Between the hub and its switchboard, which know nothing of it.
         hub.receive = watched_receive  # type: ignore[method-assign]
         hub._deliveries.deliver = watched_deliver  # type: ignore[method-assign]
         hub.transport_opened = watched_opened  # type: ignore[method-assign]

@@ -82,6 +82,7 @@ class Stage:
 
     async def settle(self, client: Client) -> None:
         """Wait until all is as if nothing had been."""
+        # There is no event for all of that.
         while self._listener.missing or client.state != "connected" or client.statistics().pending_sends:  # noqa: ASYNC110
             await trio.sleep(0.1)
 
@@ -196,7 +197,7 @@ async def _renewal(stage: Stage, client: Client) -> None:
     stage.model.succeeded("before:1")
     assert client.connection_id is not None
     await stage.service.close_connection(client.connection_id, reason="have a break")
-    while client.state != "connected" or not client.statistics().reconnects:  # noqa: ASYNC110
+    while client.state != "connected" or not client.statistics().reconnects:  # noqa: ASYNC110 - as above
         await trio.sleep(0.1)
     await stage.service.send_to_all("server:1")
     await client.send_to_group("given", "after:1", repeat_in_new_session=True)

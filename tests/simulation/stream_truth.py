@@ -94,6 +94,7 @@ class Truth:
                 self.note(f"{connection.user_id} gets session {connection.id}")
             return opened(transport)
 
+        # Between the hub and its switchboard, which know nothing of it.
         hub._deliveries.deliver = watched_deliver  # type: ignore[method-assign]
         hub.transport_opened = watched_opened  # type: ignore[method-assign]
         hub.streams._publish = watched_publish  # type: ignore[method-assign]

@@ -238,7 +238,7 @@ async def _serve(service: Service, chance: random.Random, model: Model, waits: W
 async def _settle(actors: Sequence[Actor], model: Model) -> None:
     """Wait until all are well."""
     with trio.move_on_after(SETTLED):
-        while not all(actor.is_settled for actor in actors):  # noqa: ASYNC110
+        while not all(actor.is_settled for actor in actors):  # noqa: ASYNC110 - there is no event for all of that
             await trio.sleep(0.5)
         return
     for actor in actors:

@@ -25,7 +25,7 @@ async def test_a_call_is_cancelled_at_each_of_its_checkpoints(autojump_clock: Mo
 
 async def test_the_steps_of_all_tasks_count_too(autojump_clock: MockClock) -> None:
     async def others() -> None:
-        while True:  # noqa: ASYNC110
+        while True:  # noqa: ASYNC110 - it waits for nothing, but takes steps
             await trio.sleep(1)
 
     async with trio.open_nursery() as nursery:

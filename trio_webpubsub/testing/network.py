@@ -136,7 +136,7 @@ class SimulatedNetwork:
             self._links.append(link)
             try:
                 server.accept(link.service_end)
-            except BaseException:
+            except BaseException:  # refused, mostly, and in any case there is no such link
                 self._links.remove(link)
                 raise
             self._record(label, "connect", b"")
