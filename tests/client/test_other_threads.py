@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -66,4 +65,4 @@ async def test_a_subscription_that_was_made_here_says_so_there(client: Client) -
 
 
 async def test_what_the_error_says_works(client: Client) -> None:
-    await trio.to_thread.run_sync(partial(trio.from_thread.run, client.join_group, "lobby"))
+    await trio.to_thread.run_sync(trio.from_thread.run, client.join_group, "lobby")

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.case_names import shown
-from trio_webpubsub.service import Role, Service, open_service
+from trio_webpubsub.service import KeyCredential, Role, Service, open_service
 
 CONNECTION_STRING = "Endpoint=http://localhost:8080;AccessKey=canary;Version=1.0;"
 ENDPOINT = "http://localhost:8080"
@@ -48,6 +48,8 @@ PLACES: list[tuple[Any, Any, dict[str, Any], str]] = [
     (CONNECTION_STRING, b"chat", {}, "a hub name is a str, not bytes"),
     (ENDPOINT, "chat", {"credential": b"canary"}, "credential is an access key, an object with a .key"),
     (ENDPOINT, "chat", {"credential": {"key": "canary"}}, "credential is an access key, an object with a .key"),
+    (ENDPOINT, "chat", {"credential": KeyCredential}, "KeyCredential only describes .* or an access key as a str"),
+    (ENDPOINT, "chat", {"credential": Service}, "credential is the class Service; pass an instance of it"),
     (ENDPOINT, "chat", {"credential": wants_more}, "credential is called without arguments .*'scope'"),
 ]
 

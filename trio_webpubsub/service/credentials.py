@@ -40,7 +40,10 @@ _UNTOLD_LIFETIME = 60.0
 
 @runtime_checkable
 class KeyCredential(Protocol):
-    """Holds an access key that may change while the program runs, as ``azure.core.credentials.AzureKeyCredential``."""
+    """Holds an access key that may change while the program runs, as ``azure.core.credentials.AzureKeyCredential``.
+
+    Any object with a ``key`` is one, such as one of a class of yours. A key that never changes is passed as a ``str``.
+    """
 
     @property
     def key(self) -> str:
@@ -50,7 +53,7 @@ class KeyCredential(Protocol):
 
 @runtime_checkable
 class AccessToken(Protocol):
-    """A token and its end, as ``azure.core.credentials.AccessToken``."""
+    """A token and its end, as ``azure.core.credentials.AccessToken``: any object that has these two."""
 
     @property
     def token(self) -> str:
@@ -275,6 +278,11 @@ def read_credential(credential: Credential, *, scope: str, user: str | None) -> 
     if inspect.iscoroutine(credential):
         check_callable("credential", credential)
     if isinstance(credential, type):
+        if credential.__module__ == __name__:  # a protocol, of which there are no instances
+            raise TypeError(
+                f"{credential.__name__} only describes a credential: pass an object that has what it says, of another"
+                " class, or an access key as a str"
+            )
         raise TypeError(f"credential is the class {credential.__name__}; pass an instance of it")
     if isinstance(credential, str):
         return SignedRequests(check_access_key(credential), user)
