@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -234,6 +234,25 @@ async def test_a_wrong_flag_for_streams_is_told(autojump_clock: MockClock, servi
     async with open_client(URL, connector=service.connector) as client:
         with pytest.raises(TypeError, match="from_start is True or False, not 'str'"):
             client.group_streams("g", from_start=wrong)
+        with pytest.raises(TypeError, match="no_echo is True or False, not 'str'"):
+            client.open_stream("g", no_echo=wrong)
+
+
+@pytest.mark.parametrize("flag", ["ack", "no_echo", "repeat_in_new_session", "log_payloads"])
+@pytest.mark.parametrize("value", ["false", None, 0, 1])
+async def test_a_wrong_flag_of_a_send_is_told(
+    autojump_clock: MockClock, service: RawService, flag: str, value: Any
+) -> None:
+    wrong: Any = {flag: value}
+    async with open_client(URL, connector=service.connector) as client:
+        calls: list[Callable[..., Awaitable[object]]] = [partial(client.send_to_group, "g")]
+        if flag != "no_echo":
+            calls.append(partial(client.send_event, "e"))
+        if flag == "log_payloads":
+            calls.append(partial(client.invoke_event, "e"))
+        for call in calls:
+            with pytest.raises(TypeError, match=f"{flag} is True or False, not '{type(value).__name__}'"):
+                await call("hi", **wrong)
 
 
 @pytest.mark.parametrize("event", [None, "", "a b", "1", "e" * 129, b"e"])

@@ -327,10 +327,12 @@ class Client(Previews):
         """
         if ttl_seconds is not None:
             check_count("ttl_seconds", ttl_seconds, MAX_TTL_SECONDS)
+        if type(no_echo) is not bool:
+            check_flags(no_echo=no_echo)
         message = wire.SendToGroup(
             group=check_group(group),
             payload=payload_of(data, data_type),
-            no_echo=bool(no_echo),
+            no_echo=no_echo,
             ttl_seconds=ttl_seconds,
             metadata=None if metadata is None else _checked(metadata),
         )
@@ -411,6 +413,7 @@ class Client(Previews):
 
         Back-pressure: waits while there is no connection or the writer is behind.
         """
+        check_flags(log_payloads=log_payloads)
         message = wire.Invoke(
             invocation_id="",
             event=check_event(event),
@@ -437,6 +440,10 @@ class Client(Previews):
         log_payloads: bool,
     ) -> Awaitable[SendResult | None]:
         """Give what sends, to be awaited at once: a coroutine more would be passed through at every task switch."""
+        if type(ack) is not bool:  # else without a call, which would cost once per message
+            check_flags(ack=ack)
+        if repeat_in_new_session is not False or log_payloads is not False:
+            check_flags(repeat_in_new_session=repeat_in_new_session, log_payloads=log_payloads)
         core = self._core
         if log_payloads:
             core.log_sent(message)

@@ -75,8 +75,9 @@ class Previews:
             stream_id = str(uuid.uuid4())
         elif not check_text(stream_id, "stream_id"):
             raise ValueError("stream_id is empty")
+        check_flags(no_echo=no_echo)
         start = wire.StreamStart(stream_id, round(idle_timeout * 1000))
-        opening = wire.OpenStream(group=check_group(group), stream=start, no_echo=bool(no_echo))
+        opening = wire.OpenStream(group=check_group(group), stream=start, no_echo=no_echo)
         return running_stream(self._core, opening, idle_timeout)
 
     @overload

@@ -8,6 +8,7 @@ import pytest
 
 from trio_webpubsub.emulator.hub import Deliver, Effect, Hub, Send
 from trio_webpubsub.emulator.hub.limits import HubLimits
+from trio_webpubsub.emulator.hub.streams import MAX_STREAM_ID
 from trio_webpubsub.protocol import wire
 from trio_webpubsub.protocol.messages import StreamError, StreamInfo
 
@@ -145,6 +146,16 @@ def test_bad_requests(message: wire.OpenStream) -> None:
 def test_a_stream_has_a_name() -> None:
     effects = new_hub().receive(1, wire.OpenStream(group="g", stream=wire.StreamStart("")), now=0)
     assert said(effects) == [wire.StreamClosed("", wire.WireError("BadRequest", "The stream has no id."))]
+
+
+def test_the_name_of_a_stream_has_a_limit() -> None:
+    longest, longer = "s" * MAX_STREAM_ID, "s" * (MAX_STREAM_ID + 1)
+    hub = new_hub()
+    effects = hub.receive(1, wire.OpenStream(group="g", stream=wire.StreamStart(longer)), now=0)
+    error = wire.WireError("BadRequest", "The id of a stream has at most 1,024 characters.")
+    assert said(effects) == [wire.StreamClosed(longer, error)]
+    effects = hub.receive(1, wire.OpenStream(group="g", stream=wire.StreamStart(longest)), now=0)
+    assert said(effects) == [wire.StreamAck(longest, 1)]
 
 
 def test_a_second_stream_of_the_same_name_does_not_harm_the_first() -> None:

@@ -28,6 +28,8 @@ from .registry import Connection
 
 Effects: TypeAlias = list[Effect]
 
+MAX_STREAM_ID = 1_024
+"""Characters. The service publishes no limit; without one the ids of a connection's streams could take a gigabyte."""
 _NOTHING = wire.Payload("text", b"")
 """What a message carries that only says that a stream has ended. Some clients drop one without any payload."""
 
@@ -94,6 +96,8 @@ class Streams:
             check_group(request.group)
             if not start.stream_id:
                 raise ValueError("The stream has no id.")
+            if len(start.stream_id) > MAX_STREAM_ID:
+                raise ValueError(f"The id of a stream has at most {MAX_STREAM_ID:,} characters.")
             if start.idle_timeout_ms == 0:
                 raise ValueError("The idle timeout of a stream is more than 0.")
             if start.stream_id in streams:
