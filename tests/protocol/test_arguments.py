@@ -42,6 +42,11 @@ def test_below_zero_is_told_where_zero_is_allowed() -> None:
         check_number("speed", -1, zero=True)
 
 
+def test_a_number_beyond_all_others_is_told() -> None:
+    with pytest.raises(ValueError, match=r"speed is too large a number; math\.inf stands for no limit"):
+        check_number("speed", 10**400)
+
+
 @pytest.mark.parametrize("value", [None, "1", True, b"1", [1]])
 def test_what_is_no_number_is_told_by_its_type(value: object) -> None:
     with pytest.raises(TypeError, match=f"speed is a number, not '{type(value).__name__}'"):
@@ -196,7 +201,7 @@ class Plain:
     def method(self, value: object) -> None: ...
 
 
-@pytest.mark.parametrize("function", [print, generator, Plain().method, wrapper_of(generator)])
+@pytest.mark.parametrize("function", [int, print, generator, Plain().method, wrapper_of(generator)])
 def test_what_was_written_without_async_is_told(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match=rf"on_event is an async function, and {function.__name__} is not: write async"):
         check_async("on_event", function, "event")

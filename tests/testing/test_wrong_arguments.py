@@ -60,6 +60,15 @@ CALLS: list[tuple[str, Call]] = [
     ("after_bytes is a whole number", lambda it: it.cut(after_bytes="1")),
     ("code is a whole number", lambda it: it.close("1000")),
     ("1006 is no close code", lambda it: it.close(1006)),
+    ("a reason is a str", lambda it: it.close(1001, None)),
+    ("newest is 0", lambda it: list(it.events(0))),
+    ("a name is a str, not int", lambda it: it.provider(nothing, 5)),
+    ("a name is a str, not list", lambda it: it.cut(name=["ann"])),
+    ("a name is a str, not list", lambda it: it.disturb(["ann"])),
+    ("a name is a str, not list", lambda it: it.partition(["ann"])),
+    ("a name is a str, not list", lambda it: it.unreachable(["ann"])),
+    ("a name is a str, not list", lambda it: it.blackhole(["ann"])),
+    ("a name is a str, not list", lambda it: it.break_provider("raises", ["ann"])),
     ("name is 'bob', for which no connector was made: there are none so far", lambda it: it.cut(name="bob")),
     ("name is 'bob', for which no connector was made", lambda it: it.close(1001, name="bob")),
 ]
@@ -114,6 +123,8 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("kind is 'cut', which is none of", {"kind": "cut"}),
     ("at is -1", {"at": -1}),
     ("seconds is a number", {"seconds": "1"}),
+    ("at is too large", {"at": 10**400}),
+    ("a client is a str, not list", {"client": ["ann"]}),
     ("0 is no close code that is sent", {"kind": "close"}),
     ("code is a whole number", {"kind": "close", "code": "1001"}),
     ("a handshake is refused with a status from 400 to 599, not 0", {"kind": "refuse"}),
@@ -131,6 +142,8 @@ PLANS: list[tuple[str, dict[str, Any]]] = [
     ("within is a number", {"within": None}),
     ("clients takes several", {"clients": "ann"}),
     ("clients is empty", {"clients": []}),
+    ("clients is a sequence", {"clients": {"ann"}}),
+    ("within is too large", {"within": 10**400}),
     ("kinds is empty", {"kinds": []}),
     ("kinds is 'cut', which is none of", {"kinds": ["cut"]}),
 ]
@@ -142,7 +155,18 @@ def test_a_plan_that_cannot_be_is_told(why: str, wrong: dict[str, Any]) -> None:
         PLAN(**wrong)
 
 
-async def test_faults_are_played_in_a_hub(autojump_clock: MockClock) -> None:
+PLAYS: list[tuple[str, dict[str, Any]]] = [
+    ("be a hub name", {"hub": "a b"}),
+    ("network is a SimulatedNetwork", {"network": None}),
+    ("emulator is an open Emulator", {"emulator": open_emulator}),
+    ("faults takes several", {"faults": None}),
+    ("a fault is a Fault; this is 'str'", {"faults": ["reset"]}),
+]
+
+
+@pytest.mark.parametrize(("why", "wrong"), PLAYS, ids=shown)
+async def test_what_cannot_be_played_is_told(autojump_clock: MockClock, why: str, wrong: dict[str, Any]) -> None:
     async with open_emulator(in_memory=True) as emulator:
-        with pytest.raises(ValueError, match="be a hub name"):
-            await play([], SimulatedNetwork(1), emulator, hub="a b")
+        right: dict[str, Any] = {"faults": [], "network": SimulatedNetwork(1), "emulator": emulator, "hub": "chat"}
+        with pytest.raises((TypeError, ValueError), match=why):
+            await play(**{**right, **wrong})

@@ -99,6 +99,8 @@ REQUEST: dict[str, Any] = {"method": "POST", "path": "/", "headers": {}, "body":
         ({"path": b"/"}, "a path is a str"),
         ({"headers": [("a", "b")]}, "headers is a mapping of str to str"),
         ({"headers": None}, "headers is a mapping of str to str"),
+        ({"headers": {5: "a"}}, "a header's name is a str, not int"),
+        ({"headers": {"a": [b"b"]}}, "a header's value is a str, not list"),
         ({"body": "{}"}, "body is bytes, as they came; this is 'str'"),
         ({"body": None}, "body is bytes, as they came"),
     ],
@@ -155,6 +157,12 @@ VALUES: list[tuple[str, Callable[..., object], Any]] = [
     ("tenant_id is a str", partial(EntraVerifier, audience="a", callers=["c"]), {"tenant_id": None}),
     ("audience takes several", partial(EntraVerifier, tenant_id="t", callers=["c"]), {"audience": None}),
     ("callers takes several", partial(EntraVerifier, tenant_id="t", audience="a"), {"callers": "c"}),
+    ("keys is no JSON Web Key Set", partial(EntraVerifier, tenant_id="t", audience="a", callers=["c"]), {"keys": {}}),
+    (
+        "authority is a URL, https://",
+        partial(EntraVerifier, tenant_id="t", audience="a", callers=["c"], authority="x"),
+        {},
+    ),
     ("keys is a mapping", partial(EntraVerifier, tenant_id="t", audience="a", callers=["c"]), {"keys": []}),
 ]
 

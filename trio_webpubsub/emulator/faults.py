@@ -11,7 +11,7 @@ import trio
 
 from ..listener import Listener, ServerWebSocket
 from ..protocol.arguments import check_choice, check_flags, check_number, check_status
-from ..protocol.names import check_count, check_hub
+from ..protocol.names import check_count, check_hub, check_text
 from ..protocol.wire import WireError
 from .handshake import HandshakeRefused
 from .hub import Hub, Transport
@@ -97,6 +97,7 @@ class Faults:
             LookupError: there is no such connection, or it has no WebSocket at present.
             ValueError: ``after_bytes`` is negative, or there is no such way to cut.
         """
+        _check_cut(how, after_bytes)
         _cut(self._websocket(connection_id), how, after_bytes)
 
     def cut_all(self, how: Cut = "reset", *, after_bytes: int = 0) -> None:
@@ -105,7 +106,7 @@ class Faults:
         Raises:
             ValueError: ``after_bytes`` is negative, or there is no such way to cut.
         """
-        check_choice("how", how, get_args(Cut))
+        _check_cut(how, after_bytes)
         for link in list(self._switchboard.links.values()):
             _cut(link.websocket, how, after_bytes)
 
@@ -297,12 +298,13 @@ class Faults:
         self._listener.reset_all()
 
     def _websocket(self, connection_id: str) -> ServerWebSocket:
-        link: Link | None = self._switchboard.link_of(connection_id)
+        link: Link | None = self._switchboard.link_of(check_text(connection_id, "connection id"))
         if link is None:
             raise LookupError(f"connection {connection_id!r} has no WebSocket")
         return link.websocket
 
     def _check_connection(self, connection_id: str) -> None:
+        check_text(connection_id, "connection id")
         if not any(connection_id in hub.registry.connections for hub in self._switchboard.hubs):
             raise LookupError(f"there is no connection {connection_id!r}")
 
@@ -326,9 +328,12 @@ class Faults:
             self._switchboard.ack_faults.remove(fault)
 
 
-def _cut(websocket: ServerWebSocket, how: Cut, after_bytes: int) -> None:
+def _check_cut(how: Cut, after_bytes: int) -> None:
     check_choice("how", how, get_args(Cut))
     check_count("after_bytes", after_bytes)
+
+
+def _cut(websocket: ServerWebSocket, how: Cut, after_bytes: int) -> None:
     faults = {"reset": websocket.abort, "eof": websocket.end, "silence": websocket.silence}
     websocket.after_sending(after_bytes, faults[how])
 

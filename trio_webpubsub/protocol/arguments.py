@@ -25,6 +25,10 @@ def check_number(name: str, value: object, *, zero: bool = False) -> float:
         raise TypeError(f"{name} is a number, not {kind_of(value)}{unlimited}")
     if not (value >= 0 if zero else value > 0):
         raise ValueError(f"{name} is {value}; it must be {'0 or more' if zero else 'more than 0'}")
+    try:
+        float(value)
+    except OverflowError:  # a whole number that cannot be added to a time
+        raise ValueError(f"{name} is too large a number; math.inf stands for no limit") from None
     return value
 
 
@@ -134,7 +138,7 @@ def check_async(name: str, function: object, *arguments: str) -> None:
     check_callable(name, function, *arguments)
     written = inspect.unwrap(cast("Callable[..., object]", function))
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(written)
-    if inspect.isroutine(written) and not is_async and written.__name__ != "<lambda>":
+    if isinstance(written, type) or (inspect.isroutine(written) and not is_async and written.__name__ != "<lambda>"):
         raise TypeError(f"{name} is an async function, and {written.__name__} is not: write async def")
 
 

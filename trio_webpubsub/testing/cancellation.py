@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from ..protocol.arguments import check_callable
+from ..protocol.arguments import check_callable, check_flags
 from ..protocol.names import check_count
 
 
@@ -50,6 +50,7 @@ async def cancel_at(
     Cancellation: the call is cancelled.
     """
     check_count("checkpoint", checkpoint, least=1)
+    check_flags(every_task=every_task)
     check_callable("call", call, *(type(each).__name__ for each in args))
     finished = False
     with trio.CancelScope() as scope:

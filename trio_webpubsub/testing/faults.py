@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias, assert_never, get_args
 import trio
 
 from ..emulator import Emulator
-from ..protocol.arguments import check_choice, check_number, check_several, check_status
-from ..protocol.names import check_count, check_hub
+from ..protocol.arguments import check_choice, check_number, check_several, check_status, check_type
+from ..protocol.names import check_count, check_hub, check_text
 from .determinism import check_seed
 from .network import SimulatedNetwork, check_close_code
 
@@ -85,6 +85,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, FAULT_KINDS)
+        if self.client is not None:
+            check_text(self.client, "client")
         check_number("at", self.at, zero=True)
         check_number("seconds", self.seconds, zero=True)
         if self.kind == "close":
@@ -120,6 +122,7 @@ def random_faults(
     for name, several in (("clients", clients), ("kinds", kinds)):
         if not check_several(name, several):
             raise ValueError(f"{name} is empty")
+        check_type(name, several, Sequence, "a sequence, such as a list, since their order decides as well")
     for kind in kinds:
         check_choice("kinds", kind, FAULT_KINDS)
     chance = random.Random(f"faults of {seed}")
@@ -152,13 +155,18 @@ async def play(faults: Iterable[Fault], network: SimulatedNetwork, emulator: Emu
 
     Raises:
         ValueError: no hub can be called that.
+        TypeError: another argument is of the wrong type.
 
     Cancellation: what lasts ends at once.
     """
     check_hub(hub)
+    check_type("network", network, SimulatedNetwork, "a SimulatedNetwork")
+    check_type("emulator", emulator, Emulator, "an open Emulator")
+    for fault in (planned := check_several("faults", faults)):
+        check_type("a fault", fault, Fault, "a Fault")
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for fault in sorted(faults, key=lambda fault: fault.at):
+        for fault in sorted(planned, key=lambda fault: fault.at):
             await trio.sleep_until(start + fault.at)
             nursery.start_soon(_happen, fault, network, emulator, hub)
 

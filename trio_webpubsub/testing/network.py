@@ -157,6 +157,7 @@ class SimulatedNetwork:
             TypeError: ``provider`` cannot be called without arguments.
         """
         check_callable("provider", provider)
+        check_text(name, "name")
         last: str | None = None
 
         async def provide() -> str:
@@ -192,6 +193,7 @@ class SimulatedNetwork:
                 sense.
         """
         _check_quality(latency=latency, jitter=jitter, split=split, bytes_per_second=bytes_per_second)
+        _check_text_or_none(name)
         disturbance = Quality(latency, jitter, split, bytes_per_second)
         affected = self._all_conditions(name)
         for conditions in affected:
@@ -216,6 +218,7 @@ class SimulatedNetwork:
             ValueError: there is no such direction.
         """
         check_choice("direction", direction, ("up", "down", "both"))
+        _check_text_or_none(name)
         directions: Sequence[Direction] = ("up", "down") if direction == "both" else (direction,)
         affected = self._all_conditions(name)
         self._record(name or "all", f"partition {direction}", b"")
@@ -236,6 +239,7 @@ class SimulatedNetwork:
     @contextmanager
     def unreachable(self, name: str | None = None) -> Generator[None]:
         """Reset all links and refuse new ones while the block lasts."""
+        _check_text_or_none(name)
         names = list(self._conditions) if name is None else [name]
         self._unreachable.update(names)
         self._cut_links(self._links_of(name), "reset")
@@ -247,6 +251,7 @@ class SimulatedNetwork:
     @contextmanager
     def blackhole(self, name: str | None = None) -> Generator[None]:
         """Silence all links, and those that are made while the block lasts: they come about, and then nothing comes."""
+        _check_text_or_none(name)
         names = list(self._conditions) if name is None else [name]
         self._black_holes.update(names)
         self._cut_links(self._links_of(name), "silence")
@@ -263,6 +268,7 @@ class SimulatedNetwork:
             ValueError: there is no such fault.
         """
         check_choice("how", how, get_args(ProviderFault))
+        _check_text_or_none(name)
         fault = name, how
         self._provider_faults.append(fault)
         try:
@@ -306,6 +312,7 @@ class SimulatedNetwork:
             ValueError: the code is none that can be sent, or nobody was given a `connector` by that name.
         """
         check_close_code(code)
+        check_text(reason, "reason")
         self._check_name(name)
         links = self._links_of(name)
         for link in links:
@@ -328,6 +335,7 @@ class SimulatedNetwork:
 
     def events(self, newest: int = 50) -> Iterator[str]:
         """Describe the newest events, the oldest of them first. Payloads are shown, so tokens in handshakes are too."""
+        check_count("newest", newest, least=1)
         for when, label, what, data in list(self._events)[-newest:]:
             shown = f" {len(data)} bytes {data[:_SHOWN_BYTES]!r}" if data else ""
             yield f"{when:10.4f} {label} {what}{shown}"
@@ -350,6 +358,7 @@ class SimulatedNetwork:
 
     def _check_name(self, name: str | None) -> None:
         """Refuse to do nothing, and so test nothing, because of a name that was written wrongly."""
+        _check_text_or_none(name)
         if name is not None and name not in self._names:
             known = ", ".join(map(repr, self._names)) or "none so far"
             raise ValueError(f"name is {name!r:.100}, for which no connector was made: there are {known}")
@@ -364,6 +373,11 @@ class SimulatedNetwork:
 
     def _all_conditions(self, name: str | None) -> list[Conditions]:
         return list(self._conditions.values()) if name is None else [self._conditions_of(name)]
+
+
+def _check_text_or_none(name: str | None) -> None:
+    if name is not None:
+        check_text(name, "name")
 
 
 def check_close_code(code: int) -> None:

@@ -175,6 +175,9 @@ class WebhookApp:
         check_text(method, "method")
         check_text(path, "path")
         check_type("headers", headers, Mapping, "a mapping of str to str")
+        for name, value in headers.items():
+            check_text(name, "header's name")
+            check_text(value, "header's value")
         check_type("body", body, bytes, "bytes, as they came")
 
         async def read() -> bytes:

@@ -88,11 +88,18 @@ class EntraVerifier:
             check_type("keys", keys, Mapping, "a mapping, as a JSON Web Key Set is")
         check_callable("connector", connector, "host", "port", "ssl_context")
         authority = check_text(authority, "authority").rstrip("/")
+        if not authority.startswith("https://"):
+            raise ValueError("authority is a URL, https://login.microsoftonline.com or that of another cloud")
         self._issuers = {f"https://sts.windows.net/{tenant_id}/", f"{authority}/{tenant_id}/v2.0"}
         self._url = f"{authority}/{tenant_id}/discovery/v2.0/keys"
         self._connector = connector
         self._given = keys is not None
-        self._keys: Mapping[str, jwt.PyJWK] = {} if keys is None else _read_keys(msgspec.convert(keys, _KeySet))
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        if keys is not None:
+            try:
+                self._keys = _read_keys(msgspec.convert(keys, _KeySet))
+            except msgspec.ValidationError as error:
+                raise ValueError(f"keys is no JSON Web Key Set: {error}") from None
         self._fetched_at = -math.inf
         self._not_before = -math.inf
         self._lock = trio.Lock()
