@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from .._shell.headers import Headers
-from ..protocol.arguments import check_type
+from ..protocol.arguments import check_flags, check_type
 from ..protocol.operations import Operation
 from .exchange import Answer
 from .requests import Requests
@@ -33,9 +33,16 @@ class Calls:
         self._requests = requests
 
     def _check(self, options: CallOptions) -> None:
-        """Refuse arguments that no call has, as Python does where they are listed one by one, and calls too late."""
+        """Refuse arguments that no call has, as Python does where they are listed one by one, and calls too late.
+
+        Raises:
+            TypeError: an option is unknown, or no flag.
+            trio.ClosedResourceError: the block of `open_service` was left.
+        """
         if unknown := options.keys() - _OPTIONS:
             raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+        if "log_payloads" in options:
+            check_flags(log_payloads=options["log_payloads"])
         self._requests.check_open()
 
     async def _call(self, operation: Operation, options: CallOptions) -> Answer:

@@ -209,7 +209,7 @@ class Requests:
         if operation.body or operation.method in _WITH_BODIES:
             ours.append((b"content-length", b"%d" % len(operation.body)))
         fixed = [(name.encode("ascii"), value.encode("ascii")) for name, value in operation.headers]
-        if not extra:
+        if extra == ():
             return request_id, ours + fixed
         added = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in checked_headers(extra)]
         names = {name for name, _ in added}
