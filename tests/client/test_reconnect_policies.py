@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Any
 
 import jwt
@@ -141,8 +141,18 @@ async def test_a_broken_reconnect_policy_stops_the_client(
             await client.wait_stopped()
 
 
-async def test_what_is_no_reconnect_policy_is_refused_at_once(autojump_clock: MockClock, service: RawService) -> None:
-    policy: Any = [1.0, 2.0]
+async def gives_a_list() -> list[float]:
+    return [1.0]
+
+
+async def yields() -> AsyncGenerator[float]:  # noqa: ASYNC900  # which is the mistake
+    yield 1.0
+
+
+@pytest.mark.parametrize("policy", [[1.0, 2.0], gives_a_list, yields])
+async def test_what_is_no_reconnect_policy_is_refused_at_once(
+    autojump_clock: MockClock, service: RawService, policy: Any
+) -> None:
     with pytest.raises(TypeError, match="reconnect is a callable"):
         async with open_client(URL, connector=service.connector, reconnect=policy):
-            pytest.fail("a list is no callable")
+            pytest.fail("it is not opened")

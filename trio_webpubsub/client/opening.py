@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,6 +144,8 @@ def open_client(
     check_flags(auto_rejoin=auto_rejoin, log_payloads=log_payloads)
     if reconnect is not None and not callable(reconnect):
         raise TypeError(f"reconnect is a callable that gives seconds to wait, or None; this is {kind_of(reconnect)}")
+    if inspect.iscoroutinefunction(reconnect) or inspect.isasyncgenfunction(reconnect):
+        raise TypeError("reconnect is a callable that gives seconds to wait, and not async: a generator, say")
     check_type("ssl_context", ssl_context, (ssl.SSLContext, NoneType), "an ssl.SSLContext or None")
     check_type("resume", resume, (SessionTicket, NoneType), "a SessionTicket, which its from_bytes reads, or None")
     check_callable("connector", connector, "host", "port", "ssl_context")
