@@ -53,11 +53,10 @@ nitpick_ignore_regex = [
 
 def public_places() -> dict[str, str]:
     """Say where a name that was defined deep inside is public."""
-    packages = [module.name for module in pkgutil.iter_modules(trio_webpubsub.__path__, "trio_webpubsub.")]
+    packages = [module.name for module in pkgutil.iter_modules(trio_webpubsub.__path__) if module.name[0] != "_"]
     return {
         name: f"{place}.{name}"
-        for place in ["trio_webpubsub", *packages]
-        if not place.endswith("__main__")
+        for place in ["trio_webpubsub", *(f"trio_webpubsub.{package}" for package in packages)]
         for name in getattr(importlib.import_module(place), "__all__", ())
     }
 

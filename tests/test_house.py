@@ -30,7 +30,8 @@ PARTS = {
     "webhooks": {"protocol"} | ABOVE_PROTOCOL,
     "emulator": {"protocol", "listener", "httpx"} | ABOVE_PROTOCOL,
     "testing": {"protocol", "emulator", "client", "service", "webhooks"} | ABOVE_PROTOCOL,
-    PACKAGE: {"protocol", "client"} | ABOVE_PROTOCOL,
+    "_public": {"protocol", "client"} | ABOVE_PROTOCOL,
+    PACKAGE: {"_public"},
 }
 """What each part may import: parts of the package and other libraries; itself and the standard library always."""
 
@@ -199,10 +200,23 @@ def test_the_tests_of_pure_modules_do_without_trio() -> None:
     assert importing == []
 
 
-def test_importing_the_package_loads_the_client_only() -> None:
-    program = f"import json, sys, {PACKAGE}; print(json.dumps(sorted(sys.modules)))"
+def modules_loaded_by(statement: str) -> set[str]:
+    """Run a statement in a Python of its own; gives what it loaded."""
+    program = (
+        f"import json, sys; before = {{*sys.modules}}; {statement}; print(json.dumps([*{{*sys.modules}} - before]))"
+    )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     loaded: list[str] = json.loads(ran.stdout)
+    return set(loaded)
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    loaded = modules_loaded_by(f"import {PACKAGE}")
+    assert {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names} == {PACKAGE}
+
+
+def test_using_the_client_loads_the_client_only() -> None:
+    loaded = modules_loaded_by(f"from {PACKAGE} import open_client")
     others = ("service", "webhooks", "emulator", "testing", "listener", "cli", "demo")
     unwanted = {
         "trio_websocket",  # the first connection loads it
@@ -220,8 +234,13 @@ def test_importing_the_package_loads_the_client_only() -> None:
         "trustme",
     }
     unwanted |= {f"{PACKAGE}.{name}" for name in others}
-    assert PACKAGE in loaded
+    assert f"{PACKAGE}.client.opening" in loaded
     assert unwanted.isdisjoint(loaded)
+
+
+def test_each_part_is_loaded_without_the_client() -> None:
+    for part in ("service", "webhooks", "emulator"):
+        assert f"{PACKAGE}.client.client" not in modules_loaded_by(f"import {PACKAGE}.{part}")
 
 
 def test_testing_is_imported_without_pytest() -> None:

@@ -2,99 +2,32 @@
 
 This package holds the WebSocket client and the errors of all parts. The other parts are imported by name, so that
 nobody loads what they do not use: `trio_webpubsub.service`, `trio_webpubsub.webhooks` and `trio_webpubsub.emulator`.
+For the same reason the client is loaded at the first use of a name.
 """
 
 from __future__ import annotations
 
-from ._shell.connector import Connector
-from .client.client import Client
-from .client.group_state import GroupState
-from .client.group_streams import GroupStream, GroupStreams
-from .client.opening import open_client
-from .client.statistics import ClientStatistics, StreamStatistics, SubscriptionStatistics
-from .client.stream_writer import GroupStreamWriter
-from .client.subscription import Subscription
-from .errors import (
-    AckTimeout,
-    ClientStopped,
-    ConnectFailed,
-    DeliveryUnknown,
-    GroupLost,
-    InternalError,
-    InvalidPayload,
-    InvocationFailed,
-    InvocationTimeout,
-    MessageTooLarge,
-    SendFailed,
-    StreamFailed,
-    StreamLost,
-    SubscriptionOverflow,
-    WebPubSubError,
-)
-from .protocol.messages import (
-    ConnectAttemptFailed,
-    Connected,
-    DataType,
-    Disconnected,
-    Gap,
-    GroupMessage,
-    GroupStateChange,
-    InvokeResult,
-    Lifecycle,
-    MemberState,
-    Recovered,
-    RejoinFailed,
-    SendResult,
-    ServerMessage,
-    Stopped,
-    StreamError,
-    StreamInfo,
-)
-from .protocol.ticket import SessionTicket
+TYPE_CHECKING = False  # type checkers know the name; to load typing for it would take longer than all else here
 
-__all__ = [
-    "AckTimeout",
-    "Client",
-    "ClientStatistics",
-    "ClientStopped",
-    "ConnectAttemptFailed",
-    "ConnectFailed",
-    "Connected",
-    "Connector",
-    "DataType",
-    "DeliveryUnknown",
-    "Disconnected",
-    "Gap",
-    "GroupLost",
-    "GroupMessage",
-    "GroupState",
-    "GroupStateChange",
-    "GroupStream",
-    "GroupStreamWriter",
-    "GroupStreams",
-    "InternalError",
-    "InvalidPayload",
-    "InvocationFailed",
-    "InvocationTimeout",
-    "InvokeResult",
-    "Lifecycle",
-    "MemberState",
-    "MessageTooLarge",
-    "Recovered",
-    "RejoinFailed",
-    "SendFailed",
-    "SendResult",
-    "ServerMessage",
-    "SessionTicket",
-    "Stopped",
-    "StreamError",
-    "StreamFailed",
-    "StreamInfo",
-    "StreamLost",
-    "StreamStatistics",
-    "Subscription",
-    "SubscriptionOverflow",
-    "SubscriptionStatistics",
-    "WebPubSubError",
-    "open_client",
-]
+if TYPE_CHECKING:
+    from ._public import *  # noqa: F403 - they are listed there
+    from ._public import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load all public names when the first of them is asked for, or what they are."""
+        if name == "__all__" or not name.startswith("_"):
+            _load()
+        try:
+            return globals()[name]
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+    def __dir__() -> list[str]:
+        _load()
+        return sorted(globals())
+
+    def _load() -> None:
+        from . import _public
+
+        globals().update({name: getattr(_public, name) for name in ("__all__", *_public.__all__)})
