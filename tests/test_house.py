@@ -44,7 +44,7 @@ ALLOWED_IN_ONE_MODULE = {
     "protocol.protobuf_downstream": {"google"},
     "protocol.protobuf_upstream": {"google"},
     "protocol.webpubsub_pb2": {"google"},
-    "webhooks.entra": {"httpx", "jwt", "msgspec"},
+    "webhooks.entra_keys": {"httpx", "jwt", "msgspec"},
     "webhooks.serve": {"listener"},
     "emulator.certificate": {"trustme"},
     "emulator.directory": {"jwt"},
@@ -241,6 +241,10 @@ def test_using_the_client_loads_the_client_only() -> None:
 def test_each_part_is_loaded_without_the_client() -> None:
     for part in ("service", "webhooks", "emulator"):
         assert f"{PACKAGE}.client.client" not in modules_loaded_by(f"import {PACKAGE}.{part}")
+
+
+def test_webhooks_load_what_tokens_of_entra_take_only_for_those_who_check_them() -> None:
+    assert {"httpx", "jwt", "cryptography"}.isdisjoint(modules_loaded_by(f"import {PACKAGE}.webhooks"))
 
 
 def test_testing_is_imported_without_pytest() -> None:

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_webpubsub.protocol.claims import MAX_TOKEN_SIZE, expires_at
+from trio_webpubsub.protocol.claims import CLOCK_SKEW, MAX_TOKEN_SIZE, expires_at
 from trio_webpubsub.protocol.errors import InvalidToken
 from trio_webpubsub.protocol.tokens import (
-    CLOCK_SKEW,
     client_access_token,
     request_token,
     verify_token,

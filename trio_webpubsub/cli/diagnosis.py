@@ -17,9 +17,9 @@ from .._shell.connector import Connector, connect_tcp, start_tls
 from .._shell.groups import leaves
 from .._shell.proxy import Proxy, ProxyConnector, environment_proxy
 from .._shell.randomness import system_bytes
+from ..protocol.claims import CLOCK_SKEW
 from ..protocol.connection_string import ConnectionString
 from ..protocol.names import check_hub
-from ..protocol.tokens import CLOCK_SKEW
 from ..protocol.urls import Address, is_loopback
 from ..service import AuthenticationFailed, Role, Service, ServiceError, open_service
 

@@ -18,9 +18,10 @@ import trio
 
 from .._shell.clock import wall_time
 from ..listener import Request, Response
+from ..protocol.claims import CLOCK_SKEW
 from ..protocol.errors import InvalidToken
 from ..protocol.names import MAX_MESSAGE_SIZE, check_hub
-from ..protocol.tokens import CLOCK_SKEW, client_access_token, verify_token
+from ..protocol.tokens import client_access_token, verify_token
 from ..protocol.urls import ClientProtocol, client_audience
 from . import rest_operations as operations
 from .directory import OWNER, Directory

@@ -12,6 +12,8 @@ import msgspec
 
 MAX_TOKEN_SIZE = 8 * 1024
 """Characters of the longest token that is looked at; proxies take no longer URLs either."""
+CLOCK_SKEW = 300.0
+"""Seconds by which the clocks of two machines may differ (as the official emulator allows)."""
 
 
 def expires_at(token: str) -> float | None:

@@ -20,13 +20,11 @@ import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from .arguments import check_number, check_several, check_type
-from .claims import MAX_TOKEN_SIZE, read_claims, read_seconds
+from .claims import CLOCK_SKEW, MAX_TOKEN_SIZE, read_claims, read_seconds
 from .errors import InvalidToken
 from .names import check_group, check_user_id
 from .roles import check_role
 
-CLOCK_SKEW = 300.0
-"""Seconds by which the clocks of two machines may differ (as the official emulator allows)."""
 REQUEST_LIFETIME = 300.0
 """Seconds for which a token for REST calls is good."""
 
