@@ -117,4 +117,6 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=4, help="how many are done at once (%(default)s)")
     parser.add_argument("--window", type=int, default=8, help="how many are on their way at once (%(default)s)")
     options = parser.parse_args()
+    if options.workers < 1 or options.window < 1:
+        parser.error("without workers, or room for a job in the window, nothing would ever be done")
     run(main, options.jobs, options.workers, options.window)

@@ -57,6 +57,15 @@ def test_a_program_explains_itself(
     assert first_line in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("option", ["--workers", "--window"])
+def test_a_pool_that_would_wait_for_ever_is_refused(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        run_here("worker_pool", [option, "0"], monkeypatch)
+    assert "nothing would ever be done" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("program", ENDING)
 def test_a_program_runs_by_itself(
     program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
