@@ -15,8 +15,7 @@ from typing import Any, TextIO
 
 import trio
 
-from trio_webpubsub.cli import main
-from trio_webpubsub.cli.program import make_parser
+from trio_webpubsub.cli.program import main, make_parser
 
 
 @dataclass(frozen=True)

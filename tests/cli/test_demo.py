@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_webpubsub.cli import main
+from trio_webpubsub.cli.program import main
 from trio_webpubsub.demo import Ledger, Speaker
 from trio_webpubsub.emulator import open_emulator
 

@@ -283,7 +283,7 @@ SKEWED = """
 import sys, time
 real = time.time
 time.time = lambda: real() + float(sys.argv[1])
-from trio_webpubsub.cli import main
+from trio_webpubsub.cli.program import main
 sys.exit(main(["emulator", "--port", "0"]))
 """
 

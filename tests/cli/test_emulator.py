@@ -18,7 +18,7 @@ import trio
 import trustme
 
 from trio_webpubsub import ConnectFailed, Disconnected, SendFailed, open_client
-from trio_webpubsub.cli import main
+from trio_webpubsub.cli.program import main
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY
 from trio_webpubsub.listener import Listener, Request, Response, WebSocketRequest
 from trio_webpubsub.protocol.connection_string import ConnectionString

@@ -11,8 +11,7 @@ import pytest
 import trio
 
 from tests.cli.command import Ended, process
-from trio_webpubsub.cli import main
-from trio_webpubsub.cli.program import COMMANDS, make_parser
+from trio_webpubsub.cli.program import COMMANDS, main, make_parser
 from trio_webpubsub.emulator import Emulator
 
 Call = Callable[..., Awaitable[Ended]]
@@ -123,6 +122,29 @@ def test_a_number_that_is_none_is_told_so(text: str, capfd: pytest.CaptureFixtur
     assert f"{text!r} is no number above 0" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["token", "--hub", ""], "--hub"),
+        (["listen", "lobby", "--hub="], "--hub"),
+        (["webhook", "--hub", ""], "--hub"),
+        (["emulator", "--hub", ""], "--hub"),
+        (["demo", "--hub", ""], "--hub"),
+        (["token", "--connection-string", ""], "--connection-string"),
+        (["demo", "--connection-string", ""], "--connection-string"),
+    ],
+)
+def test_an_option_that_is_empty_is_not_taken_for_one_that_is_left_out(
+    arguments: list[str], option: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_WEBPUBSUB_CONNECTION_STRING", f"Endpoint=http://localhost;AccessKey={KEY}")
+    monkeypatch.setenv("AZURE_WEBPUBSUB_HUB", "chat")
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"argument {option}: it is empty" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["emulator"], ["webhook", "--hub", "chat"]])
 def test_a_port_in_use_is_named(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -174,8 +196,7 @@ def test_a_line_end_behind_the_connection_string_does_no_harm(
 WITHOUT_RICH = """
 import sys
 sys.modules["rich"] = None
-from trio_webpubsub.cli import main
-from trio_webpubsub.cli.program import COMMANDS
+from trio_webpubsub.cli.program import COMMANDS, main
 for name in COMMANDS:
     try:
         status = main([name, "--help"])
@@ -193,13 +214,29 @@ def test_demo_and_emulator_need_only_the_core_and_the_others_say_what_they_need(
     assert [line.partition("python")[0] for line in ran.stderr.splitlines()] == said
 
 
-def test_only_the_command_that_is_asked_for_is_loaded() -> None:
-    program = (
-        "import sys; from trio_webpubsub.cli import main\ntry: main(['token', '--help'])\nfinally: print(*sys.modules)"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
-    assert "trio_webpubsub.cli.token" in ran.stdout
-    assert "trio_webpubsub.emulator" not in ran.stdout
+MODULES_LOADED = """
+import sys
+from trio_webpubsub.cli.program import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded", "not_loaded"),
+    [
+        (["token", "--help"], "trio_webpubsub.cli.token", "trio_webpubsub.emulator"),
+        (["--help"], "trio_webpubsub.cli.program", "trio"),
+        (["--version"], "trio_webpubsub.cli.program", "trio"),
+    ],
+)
+def test_only_what_is_asked_for_is_loaded(arguments: list[str], loaded: str, not_loaded: str) -> None:
+    program = [sys.executable, "-c", MODULES_LOADED, *arguments]
+    modules = subprocess.run(program, capture_output=True, check=True, text=True).stdout.split()
+    assert loaded in modules
+    assert not_loaded not in modules
 
 
 async def test_output_that_nobody_reads_ends_it_without_a_word(emulator: Emulator) -> None:

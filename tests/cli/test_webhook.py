@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.command import Ended, Output, process, running
 from trio_webpubsub import ConnectFailed, InvocationFailed, SendFailed, open_client
-from trio_webpubsub.cli import main
+from trio_webpubsub.cli.program import main
 from trio_webpubsub.emulator import DEFAULT_ACCESS_KEY, Emulator, EventHandler, open_emulator
 
 Call = Callable[..., Awaitable[Ended]]

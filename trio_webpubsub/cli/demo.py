@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..demo import run_demo
-from .options import CONNECTION_STRING_VARIABLE, HUB_VARIABLE
+from .options import CONNECTION_STRING_VARIABLE, HUB_VARIABLE, not_empty
 
 _EXAMPLES = """\
 examples:
@@ -24,11 +24,15 @@ there, without the cut."""
     parser.epilog = _EXAMPLES
     parser.add_argument(
         "--connection-string",
+        type=not_empty,
         metavar="TEXT",
         help=f"of a real resource; by default the environment's {CONNECTION_STRING_VARIABLE}, if there is one",
     )
     parser.add_argument(
-        "--hub", metavar="NAME", help=f"the hub to talk in; by default {HUB_VARIABLE} of the environment, or demo"
+        "--hub",
+        type=not_empty,
+        metavar="NAME",
+        help=f"the hub to talk in; by default {HUB_VARIABLE} of the environment, or demo",
     )
 
 

@@ -26,7 +26,7 @@ from ..emulator import (
 from ..emulator.handlers import EVERY_HUB, SYSTEM_EVENTS
 from . import output
 from .live_log import LiveLog
-from .options import ACCESS_KEY_VARIABLE
+from .options import ACCESS_KEY_VARIABLE, not_empty
 
 _INTERRUPTED = 130
 
@@ -52,7 +52,7 @@ connections and messages that come."""
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help="the port to listen on, 0 for a free one (%(default)s)"
     )
-    parser.add_argument("--hub", help="the hub that the settings below are for; by default every hub")
+    parser.add_argument("--hub", type=not_empty, help="the hub that the settings below are for; by default every hub")
     parser.add_argument("--anonymous", action="store_true", help="let clients in that have no token")
     parser.add_argument(
         "--event-handler", metavar="URL", help="where the events of clients go; {hub} and {event} stand for the names"

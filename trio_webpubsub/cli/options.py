@@ -44,6 +44,7 @@ def add_resource(parser: argparse.ArgumentParser) -> None:
     """Let a command take the resource and the hub that it is about."""
     parser.add_argument(
         "--connection-string",
+        type=not_empty,
         metavar="TEXT",
         help=f"of the resource or the emulator; by default {CONNECTION_STRING_VARIABLE} of the environment, which is"
         " the better place for a secret: others on this machine can see the options of a process",
@@ -58,7 +59,7 @@ def add_resource(parser: argparse.ArgumentParser) -> None:
 
 def add_hub(parser: argparse.ArgumentParser) -> None:
     """Let a command take a hub."""
-    parser.add_argument("--hub", metavar="NAME", help=f"by default {HUB_VARIABLE} of the environment")
+    parser.add_argument("--hub", type=not_empty, metavar="NAME", help=f"by default {HUB_VARIABLE} of the environment")
 
 
 def read_connection_string(options: argparse.Namespace) -> str:
@@ -110,6 +111,13 @@ async def open_resource(options: argparse.Namespace) -> AsyncGenerator[Service]:
         read_connection_string(options), read_hub(options), allow_insecure=options.allow_insecure
     ) as service:
         yield service
+
+
+def not_empty(text: str) -> str:
+    """Read a text for argparse that is not empty, as it is where a variable of a script was never set."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; leave the option out, or give it a value")
+    return text
 
 
 def positive(text: str) -> float:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Protocol, cast
 
-import trio
-
 from .._shell.groups import leaves
 from .._shell.version import VERSION
-from ..errors import ConnectFailed, WebPubSubError
+from ..protocol.errors import WebPubSubError
 from .options import Parser
 
 COMMANDS: Mapping[str, str] = {
@@ -60,17 +59,16 @@ class _Command(Protocol):
     run: Callable[[argparse.Namespace], Awaitable[int]]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run a command, and give the status with which the process should exit.
 
     Args:
-        arguments: what stands behind the program's name; by default what this process was started with.
+        arguments: what stands behind the program's name.
 
     Raises:
         SystemExit: the arguments cannot be understood (2), or ask for help (0).
     """
     _fill_in_closed_streams()
-    arguments = sys.argv[1:] if arguments is None else arguments
     # No option before the command takes a value.
     name = next((each for each in arguments if not each.startswith("-")), "")
     status = DONE
@@ -114,8 +112,26 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options, unknown = parsers[name].parse_anywhere(arguments[1:])
     if unknown:
         parsers[name].error(_unknown(unknown))
-    # Anywhere else Ctrl-C could hit a context manager half-way in or out, which then cannot clean up.
-    return trio.run(cast("_Command", _module(name)).run, options, restrict_keyboard_interrupt_to_checkpoints=True)
+    run = cast("_Command", _module(name)).run
+
+    import trio  # which the help and the version do without
+
+    with _ctrl_c_raises():
+        # Only at checkpoints: elsewhere it could hit a context manager half-way in or out, which then cannot clean up.
+        return trio.run(run, options, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+@contextmanager
+def _ctrl_c_raises() -> Generator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block, if it would end the process; trio takes it over from there."""
+    ends_the_process = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if ends_the_process:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ends_the_process:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_parser(described: Collection[str] = tuple(COMMANDS)) -> tuple[Parser, Mapping[str, Parser]]:
@@ -153,6 +169,8 @@ def _unknown(arguments: Iterable[str]) -> str:
 
 
 def _tell_all(name: str, group: BaseExceptionGroup[BaseException]) -> None:
+    from ..errors import ConnectFailed  # loads trio; whoever raises it has done so
+
     for error in leaves(group):
         _tell(name, _reason(error))
         if isinstance(error, ConnectFailed) or getattr(error, "status_code", None) in _NOT_ACCEPTED:
