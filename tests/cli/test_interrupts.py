@@ -17,16 +17,17 @@ CONNECTION_STRING = "Endpoint=http://localhost;AccessKey=a-key-that-nobody-may-s
 
 # The signal comes when a function is called: not before or after some time, which would be another place on each run.
 PROGRAM = """
-import os, signal, sys
+import os, sys
+sys.modules.pop("signal", None)  # whatever has loaded it before
 place, *sys.argv[1:] = sys.argv[1:]
 
 def look(frame, event, argument):
     if event == "call" and place == frame.f_globals.get("__name__", "") + ":" + frame.f_code.co_name:
         sys.setprofile(None)
-        signal.raise_signal(signal.SIGINT)
+        os.kill(os.getpid(), 2)
 
-from trio_webpubsub.cli import main
 sys.setprofile(look)
+from trio_webpubsub.cli import main
 sys.exit(main())
 """
 
@@ -56,6 +57,10 @@ def run(place: str, *arguments: str) -> tuple[int, str, str]:
 )
 def test_while_a_command_starts_it_ends_the_process(place: str) -> None:
     assert run(place, "token") == (-signal.SIGINT, "", "")
+
+
+def test_before_a_signal_can_be_handled_at_all_it_ends_the_process_as_well() -> None:
+    assert run("signal:<module>", "token") == (130, "", "")
 
 
 def test_while_help_is_put_together_it_ends_the_process() -> None:

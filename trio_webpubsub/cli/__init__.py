@@ -4,8 +4,12 @@ Each command has a module of its own, which describes its options (``describe``)
 the module of the command that is asked for is loaded.
 """
 
-import signal
 import sys
+
+try:
+    import signal
+except KeyboardInterrupt:  # it takes as long as the rest of Python's start, so that Ctrl-C can well come in it
+    sys.exit(130)
 
 __all__ = ["main"]
 
