@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import trio
@@ -125,7 +126,8 @@ class Core:
 
     async def perform(self, start: Callable[[], Operation]) -> SendResult:
         """Start an operation as soon as few enough are pending, and make its outcome a result or an error."""
-        self.thread.check()
+        if get_ident() != self.thread.ident:
+            self.thread.check()
         if not self._has_room or self.session.state == "stopped":
             await self._wait_for_room()
         pending = self.session.outgoing.pending
@@ -173,7 +175,8 @@ class Core:
 
     async def post(self, message: wire.SendToGroup | wire.SendEvent) -> None:
         """Queue a message that nobody waits for, as soon as there is a link and its writer keeps up."""
-        self.thread.check()
+        if get_ident() != self.thread.ident:
+            self.thread.check()
         self._post_credit -= 1
         if self._post_credit:
             await trio.lowlevel.checkpoint_if_cancelled()
