@@ -267,7 +267,9 @@ MUTANTS = [
         "        return (message.group, Feed.EVERY_GROUP)",
         "        return (*(key for key in self._routes if isinstance(key, str)), Feed.EVERY_GROUP)",
     ),
-    Mutant("no echo is not asked for", "client/client.py", "no_echo=bool(no_echo)", "no_echo=False"),
+    Mutant(
+        "no echo is not asked for", "client/client.py", "            no_echo=no_echo,", "            no_echo=False,"
+    ),
     Mutant(
         "JSON goes as text",
         "protocol/payloads.py",
