@@ -222,3 +222,21 @@ async def test_in_memory_all_is_left_to_the_writer(autojump_clock: MockClock) ->
             await wait_all_tasks_blocked()
             assert background() == {"receive loop", "keep-alive", "writer", "sequence-ack ticker"}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_ping_that_becomes_due_while_a_message_is_sent_follows_it(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        service = SocketService(nursery)
+        async with (
+            open_client(URL, connector=service.connector, keep_alive_interval=2, keep_alive_timeout=10) as client,
+            trio.open_nursery() as sending,
+        ):
+            peer = await service.next()
+            await peer.expect("ping")
+            await peer.websocket.ping()  # a sign of life, of which the session is not told
+            await trio.sleep(5)
+            sending.start_soon(client.send_event, "e", "x")
+            event = await peer.expect("event")
+            await peer.expect("ping")
+            await peer.ack(event)
+        nursery.cancel_scope.cancel()

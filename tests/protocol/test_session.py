@@ -998,6 +998,16 @@ def test_a_silence_makes_a_ping_due_and_its_answer_ends_the_matter() -> None:
     assert not session.pinged
 
 
+def test_a_ping_that_is_due_waits_to_be_written() -> None:
+    session = connected(new_session(keep_alive_interval=20, keep_alive_timeout=10))
+    written(session, 0)
+    assert session.idle
+    session.keep_alive(0, 20)
+    assert not session.idle
+    assert written(session, 20) == [{"type": "ping"}]
+    assert session.idle
+
+
 def test_no_answer_to_a_ping_is_a_dead_link() -> None:
     session = connected(new_session(keep_alive_interval=20, keep_alive_timeout=10))
     assert session.patience == 30

@@ -201,8 +201,8 @@ MUTANTS = [
     Mutant(
         "a recovery does not ask for a sign",
         "protocol/keep_alive.py",
-        "        self._due = ping\n",
-        "        self._due = False\n",
+        "        self.due = ping\n",
+        "        self.due = False\n",
     ),
     Mutant(
         "a broken link ends the session",

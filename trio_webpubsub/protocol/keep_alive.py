@@ -20,13 +20,14 @@ class KeepAlive:
         self._interval = interval
         self._step = interval / _STEPS
         self._answer_timeout = answer_timeout
-        self._due = False
+        self.due: bool = False
+        """Whether a ping is due that has not been written."""
         self._due_since: float | None = None
         self._written_at: float | None = None
 
     def transport_opened(self, *, ping: bool) -> None:
         """A new transport; ``ping`` makes one due at once."""
-        self._due = ping
+        self.due = ping
         self._due_since = self._written_at = None
 
     @property
@@ -50,15 +51,15 @@ class KeepAlive:
             deadline -= deadline % self._step
         if now < deadline:
             return deadline
-        self._due = True
+        self.due = True
         self._due_since = now  # and not when it is written: a writer that is stuck is a dead link too
         return now + self._answer_timeout
 
     def take_ping(self, now: float) -> bool:
         """Whether to write a ping now."""
-        if not self._due:
+        if not self.due:
             return False
-        self._due = False
+        self.due = False
         self._written_at = now
         return True
 

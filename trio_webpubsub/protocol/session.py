@@ -308,6 +308,8 @@ class Session:
     @property
     def idle(self) -> bool:
         """True when nothing waits to be written."""
+        if self._open and self._keep_alive.due:
+            return False
         return self.outgoing.idle and not (self._proven and self.outgoing.leaving)
 
     # Time
