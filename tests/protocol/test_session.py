@@ -1008,6 +1008,14 @@ def test_a_ping_that_is_due_waits_to_be_written() -> None:
     assert session.idle
 
 
+@pytest.mark.parametrize("interval", [5e-324, 1e-9, 1e308, math.inf])
+def test_any_interval_can_be_kept(interval: float) -> None:
+    session = connected(new_session(keep_alive_interval=interval, keep_alive_timeout=10))
+    deadline = session.keep_alive(1e9, 1e9)
+    assert deadline is not None
+    assert deadline > 1e9
+
+
 def test_no_answer_to_a_ping_is_a_dead_link() -> None:
     session = connected(new_session(keep_alive_interval=20, keep_alive_timeout=10))
     assert session.patience == 30

@@ -18,7 +18,7 @@ class KeepAlive:
 
     def __init__(self, *, interval: float, answer_timeout: float) -> None:
         self._interval = interval
-        self._step = interval / _STEPS
+        self._step = interval / _STEPS or interval  # the smallest numbers cannot be divided
         self._answer_timeout = answer_timeout
         self.due: bool = False
         """Whether a ping is due that has not been written."""
