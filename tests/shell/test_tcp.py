@@ -141,6 +141,16 @@ async def test_nothing_is_received_from_a_closed_socket(pair: tuple[trio.SocketS
         await receive(5)
 
 
+async def test_a_file_that_was_closed_without_trio_is_broken(
+    pair: tuple[trio.SocketStream, trio.SocketStream],
+) -> None:
+    near, _ = pair
+    os.close(near.socket.fileno())
+    with pytest.raises(trio.BrokenResourceError):
+        await receiver_of(near)(5)
+    near.socket.detach()  # the number may be another file's by the time it would be closed
+
+
 async def test_a_reset_breaks_receiving() -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     near = await trio.testing.open_stream_to_socket_listener(listeners[0])

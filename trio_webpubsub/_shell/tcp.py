@@ -76,8 +76,8 @@ async def _receive_some(stream: trio.SocketStream, max_bytes: int) -> bytes:
         file = stream.socket.fileno()
         if file < 0:
             raise trio.ClosedResourceError("this connection was closed")
-        await trio.lowlevel.wait_readable(file)
         try:
+            await trio.lowlevel.wait_readable(file)
             return os.read(stream.socket.fileno(), max_bytes)  # if it was closed since, the file may be another one
         except BlockingIOError:  # a reader may be woken for nothing
             continue
