@@ -70,6 +70,13 @@ def test_a_name_is_patched_and_comes_back() -> None:
     assert not isinstance(trio_webpubsub.open_client, mock.Mock)
 
 
+def test_a_name_that_was_replaced_stays_so_when_others_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trio_webpubsub, "open_client", "replaced")
+    assert not hasattr(trio_webpubsub, "Cleint")
+    assert "Client" in dir(trio_webpubsub)
+    assert vars(trio_webpubsub)["open_client"] == "replaced"
+
+
 async def test_names_are_loaded_under_trio() -> None:
     assert callable(trio_webpubsub.open_client)
 

@@ -30,4 +30,5 @@ else:
     def _load() -> None:
         from . import _public
 
-        globals().update({name: getattr(_public, name) for name in ("__all__", *_public.__all__)})
+        for name in ("__all__", *_public.__all__):
+            globals().setdefault(name, getattr(_public, name))  # what a test has put in its place stays there
