@@ -41,6 +41,14 @@ async def test_messages_and_requests_are_kept_in_order(autojump_clock: MockClock
     assert "api-version" in request.query
 
 
+async def test_the_name_of_a_group_has_no_power_over_a_terminal(autojump_clock: MockClock, emulator: Emulator) -> None:
+    async with open_peer(emulator) as peer:
+        for ack_id, group in enumerate(["grüße", "\x1b[2J"], start=1):
+            await peer.ask(type="joinGroup", group=group, ackId=ack_id)
+    lines = [str(each).partition("joinGroup ")[2] for each in emulator.received()]
+    assert lines == ["grüße (ack id 1)", r"'\x1b[2J' (ack id 2)"]
+
+
 async def test_messages_that_do_nothing_are_kept_too(autojump_clock: MockClock, emulator: Emulator) -> None:
     async with open_peer(emulator) as peer:
         await peer.ask(type="ping")

@@ -57,7 +57,7 @@ class ReceivedMessage:
     ``stream_sequence_id`` and ``state``."""
 
     def __str__(self) -> str:
-        named = [part for part in (self.group, self.event) if part is not None]
+        named = [_name(part) for part in (self.group, self.event) if part is not None]
         if self.data_type is not None:
             named += [self.data_type, _shown(self.data)]
         if self.ack_id is not None:
@@ -191,6 +191,11 @@ def _data(payload: wire.Payload) -> Any:
         return data_of(payload)
     except InvalidPayload:
         return payload.body
+
+
+def _name(text: str) -> str:
+    """Write a name as it is, unless a terminal would obey it."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _shown(value: object) -> str:
