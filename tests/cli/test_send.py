@@ -145,11 +145,12 @@ async def test_a_key_that_is_not_accepted(call: Call, emulator: Emulator, way: l
     assert "wrong-key" not in ended.err
 
 
-async def test_nobody_there(call: Call, emulator: Emulator) -> None:
+@pytest.mark.parametrize("way", [[], ["--rest"]])
+async def test_nobody_there(call: Call, emulator: Emulator, way: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     ended = await call(
-        "send", "lobby", "hi", "--connection-string", f"Endpoint=http://127.0.0.1:{port};AccessKey={'a' * 40}"
+        "send", "lobby", "hi", "--connection-string", f"Endpoint=http://127.0.0.1:{port};AccessKey={'a' * 40}", *way
     )
     assert ended.status == 1
     assert f"127.0.0.1:{port}" in ended.err

@@ -181,6 +181,7 @@ async def test_told_to_end_it_exits_with_0(how: signal.Signals) -> None:
         (["--reply", "{", "--type", "json"], "JSON"),
         (["--role", "sendToGruop"], "'sendToGruop' is no role"),
         (["--group", ""], "group name"),
+        (["--user-id", ""], "user id"),
         (["--hub", "1"], "hub name"),
     ],
 )

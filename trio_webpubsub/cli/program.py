@@ -44,8 +44,8 @@ INTERRUPTED = 130
 READER_GONE = 141
 """What shells see of a process whose output nobody reads any more, as in ``listen | head -1``."""
 
-_NOT_ACCEPTED = (401, 403)
-"""What the REST API answers to whoever it does not know, or who may not; its errors are loaded by few commands."""
+_FOR_THE_DOCTOR = (None, 401, 403)
+"""The status of REST errors when no answer came, and for whoever is not known, or may not; few commands load them."""
 
 _EXIT_STATUSES = f"""\
 exit status: {DONE} done, {FAILED} it failed, {USAGE} wrong options or input, {INTERRUPTED} ended by
@@ -173,7 +173,7 @@ def _tell_all(name: str, group: BaseExceptionGroup[BaseException]) -> None:
 
     for error in leaves(group):
         _tell(name, _reason(error))
-        if isinstance(error, ConnectFailed) or getattr(error, "status_code", None) in _NOT_ACCEPTED:
+        if isinstance(error, ConnectFailed) or getattr(error, "status_code", 0) in _FOR_THE_DOCTOR:
             _tell(name, "to find out why, run trio-webpubsub doctor")
 
 

@@ -28,7 +28,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 Print the URL with which a client connects to the hub, or the token in it, and
 nothing else."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("--user-id", metavar="ID", help="whom the client is; by default nobody")
+    parser.add_argument("--user-id", metavar="ID", help="who the client is; by default nobody")
     parser.add_argument(
         "--role", action="append", default=[], metavar="ROLE", help="what it may do; can be given several times"
     )

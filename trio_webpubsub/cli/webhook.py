@@ -30,7 +30,7 @@ from ..webhooks import (
 )
 from . import output
 from .live_log import LiveLog
-from .options import ACCESS_KEY_VARIABLE, CONNECTION_STRING_VARIABLE, add_hub, full_roles, read_hub
+from .options import ACCESS_KEY_VARIABLE, CONNECTION_STRING_VARIABLE, add_hub, full_roles, read_hub, read_user_id
 from .payload import value_of
 from .rendering import json_line, printable, text_of
 from .terminal import Painter, Part, notice
@@ -177,7 +177,7 @@ class Handlers:
         self._write_line = write_line
         self._painter = Painter(sys.stdout)
         roles = None if options.role is None else full_roles(options.role)
-        accept = Accept(user_id=options.user_id, roles=roles, groups=options.group)
+        accept = Accept(user_id=read_user_id(options), roles=roles, groups=options.group)
         self._connect: Accept | Reject = accept if options.reject is None else Reject(options.reject)
         self._reply: Reply | None = None
         if options.reply is not None:
