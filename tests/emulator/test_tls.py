@@ -128,5 +128,5 @@ async def test_the_authority_can_be_given_to_others(tmp_path: Path) -> None:
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
-    with pytest.raises(ImportError, match=r"pip install trio-webpubsub\[tls\]"):
+    with pytest.raises(ImportError, match=r"python -m pip install 'trio-webpubsub\[tls\]'"):
         SelfMadeCertificate()

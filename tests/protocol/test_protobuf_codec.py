@@ -291,5 +291,5 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         if name.startswith("trio_webpubsub.protocol.protobuf_") or name.endswith(".webpubsub_pb2"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
-    with pytest.raises(ImportError, match=r"pip install trio-webpubsub\[protobuf\]"):
+    with pytest.raises(ImportError, match=r"python -m pip install 'trio-webpubsub\[protobuf\]'"):
         importlib.import_module("trio_webpubsub.protocol.protobuf_codec")

@@ -36,7 +36,9 @@ class SelfMadeCertificate:
         try:
             import trustme
         except ImportError as error:
-            raise ImportError("a self-made certificate takes the extra: pip install trio-webpubsub[tls]") from error
+            raise ImportError(
+                "a self-made certificate takes the extra tls: python -m pip install 'trio-webpubsub[tls]'"
+            ) from error
         authority: Any = trustme.CA()  # whose types name pyOpenSSL's, which need not be there
         self.server_context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         """For ``open_emulator(ssl_context=...)``."""

@@ -26,7 +26,9 @@ try:
     from .webpubsub_pb2 import DownstreamMessage, GroupStateItem, MessageData, UpstreamMessage
     from .webpubsub_pb2 import StreamInfo as StreamFields
 except ImportError as _error:
-    raise ImportError("the protobuf subprotocols need an extra: pip install trio-webpubsub[protobuf]") from _error
+    raise ImportError(
+        "the protobuf subprotocols need the extra protobuf: python -m pip install 'trio-webpubsub[protobuf]'"
+    ) from _error
 
 # The byte that begins the sequence id, by the byte that begins the message it stands in.
 _SEQUENCE_IDS = {

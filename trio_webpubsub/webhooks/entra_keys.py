@@ -50,7 +50,7 @@ class TenantKeys:
 
     def __init__(self, url: str, given: Mapping[str, Any] | None, connector: Connector) -> None:
         if not has_crypto:
-            raise ImportError("tokens of Entra ID need the extra 'entra': pip install 'trio-webpubsub[entra]'")
+            raise ImportError("tokens of Entra ID need the extra entra: python -m pip install 'trio-webpubsub[entra]'")
         self._url = url
         self._connector = connector
         self._given = given is not None
