@@ -266,6 +266,22 @@ async def test_a_server_that_is_no_web_pubsub(call: Call, health: int, others: i
     assert why in text
 
 
+@pytest.mark.parametrize("command", [["doctor"], ["send", "lobby", "hi", "--hub", "chat", "--rest"]])
+async def test_what_a_server_says_has_no_power_over_a_terminal(call: Call, command: list[str]) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            status = b"200" if b"/api/health" in await stream.receive_some() else b"400"
+            headers = b"x-ms-error-code: \x1b[2J\r\ncontent-length: 0\r\nconnection: close\r\n"
+            await stream.send_all(b"HTTP/1.1 " + status + b" Said\r\n" + headers + b"\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        ended = await call(*command, "--connection-string", resource(f"http://127.0.0.1:{port}"))
+        nursery.cancel_scope.cancel()
+    assert r"400 \x1b[2J: " in ended.out + ended.err
+
+
 async def test_a_server_that_speaks_no_http(call: Call) -> None:
     async with tcp_server(b"220 mail.example ESMTP\r\n\r\n") as port:
         subject, text = await wrong(call, resource(f"http://127.0.0.1:{port}"))

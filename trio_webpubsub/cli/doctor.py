@@ -8,6 +8,7 @@ import sys
 
 from .diagnosis import Finding, Wrong, examine
 from .options import HUB_VARIABLE, add_resource, read_connection_string
+from .rendering import printable
 from .terminal import Painter
 
 _EXAMPLES = """\
@@ -48,7 +49,7 @@ async def run(options: argparse.Namespace) -> int:
         if not finding.good:
             status = 1
         label = ("ok    ", "green") if finding.good else ("wrong ", "bold red")
-        print(painter.paint(label, f"{finding.subject:<18} {finding.text}"), flush=True)
+        print(painter.paint(label, f"{finding.subject:<18} {printable(finding.text)}"), flush=True)
 
     try:
         await examine(connection_string, hub, tell, allow_insecure=options.allow_insecure)

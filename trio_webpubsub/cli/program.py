@@ -184,8 +184,10 @@ def _reason(error: BaseException) -> str:
 
 
 def _tell(name: str, text: str) -> None:
+    from .rendering import printable  # the text may be what a server said
+
     with suppress(BrokenPipeError):
-        print(f"trio-webpubsub {name}: {text}", file=sys.stderr, flush=True)
+        print(f"trio-webpubsub {name}: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def _forget_standard_output() -> None:
