@@ -101,10 +101,10 @@ async def test_nothing_is_sent_after_a_line_that_cannot_be(call: Call, emulator:
         (["x", "--rest", "--user-id", "ann"], b"", "no --user-id"),
         (["{", "--type", "json"], b"", "the message is no JSON"),
         (["NaN", "--type", "json"], b"", "NaN"),
-        (["[" * 5000, "--type", "json"], b"", "the message is nested too deeply"),
         (["x", "--user-id", " "], b"", "user id"),
         ([], b"\xff", "line 1 is no UTF-8"),
         (["--whole"], b"\xff", "the input is no UTF-8"),
+        (["--whole", "--type", "json"], b"[" * 1_000_000, "the input is nested too deeply"),  # some Pythons take 50,000
         (["--whole"], b"a" * 1_048_577, "larger than a message can be"),
         ([], b"a" * 1_100_000, "longer than a message can be"),
     ],
