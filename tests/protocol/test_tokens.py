@@ -225,6 +225,12 @@ def test_tokens_that_are_none(token: str, why: str) -> None:
     assert caught.value.__context__ is None
 
 
+def test_a_signature_holds_nothing_else() -> None:
+    token = with_claims()
+    with pytest.raises(InvalidToken, match="not a readable token"):
+        verify(f"{token[:-4]}!!!!{token[-4:]}")
+
+
 def test_a_token_of_the_greatest_size_is_looked_at() -> None:
     filler = "x" * (MAX_TOKEN_SIZE * 3 // 4 - 150)
     token = with_claims(x=filler)

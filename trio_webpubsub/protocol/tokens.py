@@ -191,8 +191,7 @@ def _signed_payload(token: str, keys: Sequence[str]) -> bytes:
             reason = "the token's signature does not fit the key"  # another key may fit
         except jwt.InvalidAlgorithmError:
             reason = "the token is not signed with HS256"
-        except (jwt.InvalidTokenError, UnicodeError, RecursionError):
-            # UnicodeError: lone surrogates. RecursionError: deep nesting in the header, in older versions of PyJWT.
+        except (jwt.InvalidTokenError, UnicodeError):  # the latter of lone surrogates
             reason = "this is not a readable token"
         else:
             return payload

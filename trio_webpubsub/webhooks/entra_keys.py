@@ -142,7 +142,7 @@ def _key_id(token: str) -> str:
     if len(token) > MAX_TOKEN_SIZE:
         raise InvalidToken(f"the token is longer than {MAX_TOKEN_SIZE:,} characters")
     key_id: object = None
-    with suppress(jwt.InvalidTokenError, UnicodeError, RecursionError):
+    with suppress(jwt.InvalidTokenError, UnicodeError):
         key_id = jwt.get_unverified_header(token).get("kid")
     if not isinstance(key_id, str):
         raise InvalidToken("this is not a readable token of Entra ID")
