@@ -136,7 +136,7 @@ def plot_ratios(path: Path, parts: Mapping[str, Sequence[Result]]) -> None:
     axes.margins(x=0.1, y=0.01)
     axes.axvline(1, color="black", linewidth=0.5)
     axes.set_xlabel(
-        "times as fast as the peer; the marks are what is to be reached at least, where orange bars end before",
+        "times as fast as the peer\n(marks: what is to be reached at least; orange bars fall short of theirs)",
         fontsize=8,
     )
     axes.tick_params(labelsize=7)
@@ -160,7 +160,8 @@ def plot_growth(path: Path, lines: Sequence[Line]) -> None:
             axis.set_major_formatter("{x:,.9g}")
             axis.set_minor_formatter("")
         for step, cost in points:
-            axes.annotate(f"{cost:.3g}", (step, cost), (0, 6), textcoords="offset points", ha="center", fontsize=7)
+            shown = f"{cost:.3g}" if cost < 1_000 else f"{cost:,.0f}"
+            axes.annotate(shown, (step, cost), (0, 6), textcoords="offset points", ha="center", fontsize=7)
         axes.tick_params(labelsize=7)
         axes.set_title(line.name, fontsize=9)
         axes.set_xlabel(line.across, fontsize=8)
