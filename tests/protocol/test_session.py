@@ -277,6 +277,18 @@ def test_an_ack_resolves_an_operation() -> None:
     assert (len(session.outgoing.pending), session.outgoing.pending.bytes) == (0, 0)
 
 
+def test_an_ack_between_messages_is_told_in_its_place() -> None:
+    session = connected()
+    operation = session.outgoing.send(text())
+    session.take_frames(0)
+    answer = control(wire.Ack(operation.ack_id, success=True))
+    first, told, rest = session.receive([data(1), answer, data(2), data(3)], 0)
+    assert isinstance(first, Delivery)
+    assert told is operation
+    assert isinstance(rest, Delivery)
+    assert [len(first.messages), len(rest.messages)] == [1, 2]
+
+
 def test_a_failed_send_is_retried_and_a_failed_event_is_not() -> None:
     session = connected()
     send, asked = session.outgoing.send(text()), session.outgoing.send(event())
