@@ -69,9 +69,11 @@ class Doors:
         try:
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(self._close_timeout), self._gate.refuse(None):
-                    self._switchboard.close_all(1001, "The emulator is closing.")
-                    await self._listener.shutdown(self._close_timeout)
-                    await self._switchboard.events.stop()
+                    try:
+                        self._switchboard.close_all(1001, "The emulator is closing.")
+                        await self._listener.shutdown(self._close_timeout)
+                    finally:  # a client that does not go takes all of the time
+                        await self._switchboard.events.stop()
                 self._scope.cancel()
                 await self._closed.wait()
         finally:
