@@ -68,11 +68,12 @@ class Doors:
     async def __aexit__(self, *_: object) -> None:
         try:
             with trio.CancelScope(shield=True):
-                with trio.move_on_after(self._close_timeout), self._gate.refuse(None):
-                    try:
+                deadline = trio.current_time() + self._close_timeout
+                with self._gate.refuse(None):
+                    with trio.move_on_at(deadline):
                         self._switchboard.close_all(1001, "The emulator is closing.")
                         await self._listener.shutdown(self._close_timeout)
-                    finally:  # a client that does not go takes all of the time
+                    with trio.move_on_at(deadline):  # even if a client that does not go took all of the time
                         await self._switchboard.events.stop()
                 self._scope.cancel()
                 await self._closed.wait()
