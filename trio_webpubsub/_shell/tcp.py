@@ -13,7 +13,8 @@ import trio
 _SOCKETS_ARE_FILES = sys.platform != "win32"
 
 Receive: TypeAlias = Callable[[int], Awaitable[bytes | bytearray]]
-"""Does what a stream's ``receive_some`` does, given how many bytes are taken at most."""
+"""Does what a stream's ``receive_some`` does, given how many bytes are taken at most: raises the same, and loses
+nothing when it is cancelled."""
 
 
 def file_of(stream: trio.abc.Stream) -> int | None:

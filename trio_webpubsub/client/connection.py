@@ -235,7 +235,11 @@ class Connection:
         return True
 
     def _rearm(self, deadline: float) -> None:
-        """Make the timers of the ticker, which has something to do then, and the keep-alive fit what has happened."""
+        """Make the timers fit what has just happened.
+
+        Args:
+            deadline: when the ticker has something to do.
+        """
         session = self._session
         if session.pinged and self._proven:
             next_look = session.keep_alive(self._frames.last_received, trio.current_time())
